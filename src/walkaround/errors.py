@@ -1,0 +1,52 @@
+"""The exception tree. Each message says what, where, the value seen and the remedy.
+
+::
+
+    WalkaroundError
+    ├── UsageError            wrong options or arguments                      exit 2
+    ├── InputError            the input cannot be read at all                 exit 2
+    ├── OutputError           the output cannot be written (read-only, full)  exit 2
+    ├── FormatError           a file of a dataset is not what it should be    exit 2
+    └── SequenceRejected      a result: this capture cannot become a sequence exit 3
+"""
+
+from __future__ import annotations
+
+
+class WalkaroundError(Exception):
+    """Anything walkaround raises on purpose."""
+
+
+class UsageError(WalkaroundError):
+    """An option or argument is wrong; the message names the right ones."""
+
+
+class InputError(WalkaroundError):
+    """The input is missing, empty or not decodable."""
+
+
+class OutputError(WalkaroundError):
+    """The output folder cannot be written to, or the disk is full."""
+
+
+class FormatError(WalkaroundError):
+    """A file of a dataset or a truth folder breaks its format."""
+
+
+class SequenceRejected(WalkaroundError):
+    """A stage found that this capture cannot become a sequence.
+
+    Parameters
+    ----------
+    reason
+        A code of the table in :mod:`walkaround.quality.rules`.
+    message
+        What was seen, for a person.
+    scores
+        What was measured until then; kept in the record.
+    """
+
+    def __init__(self, reason: str, message: str, scores: dict[str, float] | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.scores = dict(scores or {})

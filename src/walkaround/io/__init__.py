@@ -1,0 +1,1 @@
+"""Files: video, images, COLMAP models, point clouds, depth maps."""
