@@ -1,0 +1,201 @@
+"""Probe a video or a photo folder; nothing is written."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from walkaround.errors import InputError
+from walkaround.io.image import HEIC_SUFFIXES, PHOTO_SUFFIXES, decode_photo, natural_order, read_file
+from walkaround.io.video import probe_video
+from walkaround.types import CaptureInfo
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureOptions:
+    """How the input is read."""
+
+    max_photos: int = 200
+    """Photos to keep of a folder; a larger folder is thinned evenly."""
+
+
+def inspect_capture(source: Path, *, options: CaptureOptions) -> CaptureInfo:
+    """Find out what ``source`` is and what it holds.
+
+    Parameters
+    ----------
+    source
+        A video file, or a folder of photos.
+    options
+        See :class:`CaptureOptions`.
+
+    Returns
+    -------
+    CaptureInfo
+        With the scores ``num_source_frames``, ``duration_s`` (videos) and ``long_side_px``.
+
+    Raises
+    ------
+    InputError
+        The source is missing, empty, neither a video nor a folder with photos, or nothing in it decodes.
+    """
+    if source.is_dir():
+        return _inspect_photos(source, options)
+    if source.suffix.lower() in PHOTO_SUFFIXES | HEIC_SUFFIXES and source.exists():
+        raise InputError(f"{source} is a single photo. Pass a video, or a folder with at least 8 photos.")
+    return _inspect_video(source)
+
+
+def _inspect_video(source: Path) -> CaptureInfo:
+    info = probe_video(source)
+    warnings: list[str] = []
+    lost = info.promised_frames - info.num_frames
+    if lost > max(1, 0.01 * info.promised_frames):
+        warnings.append(
+            f"The video is cut off: {info.num_frames} of {info.promised_frames} frames are there and are used."
+        )
+    return CaptureInfo(
+        kind="video",
+        sha256=_file_sha256(source),
+        width=info.width,
+        height=info.height,
+        num_frames=info.num_frames,
+        codec=info.codec,
+        rotation_deg=info.rotation_deg,
+        frame_rate=info.frame_rate,
+        variable_frame_rate=info.variable_frame_rate,
+        duration_s=info.duration_s,
+        bit_depth=info.bit_depth,
+        transfer=info.transfer,
+        primaries=info.primaries,
+        warnings=tuple(warnings),
+        scores={
+            "num_source_frames": float(info.num_frames),
+            "duration_s": info.duration_s,
+            "long_side_px": float(max(info.width, info.height)),
+        },
+    )
+
+
+def _file_sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}). Check its name and rights.") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PhotoFacts:
+    path: Path
+    sha256: bytes
+    size_wh: tuple[int, int]
+    rotation_deg: int
+    focal_per_diagonal: float | None
+
+
+def _inspect_photos(source: Path, options: CaptureOptions) -> CaptureInfo:
+    paths, warnings = _list_photos(source, options.max_photos)
+    facts = [fact for fact in map(_photo_facts, paths) if fact is not None]
+    lost = len(paths) - len(facts)
+    if not facts:
+        raise InputError(
+            f"None of the {len(paths)} photos in {source} can be read. Export them again as JPEG."
+        )
+    if lost:
+        warnings.append(f"{lost} of {len(paths)} photos could not be read and {_was(lost)} left out.")
+    width, height = _main_size(facts)
+    others = sum(sorted(fact.size_wh) != sorted((width, height)) for fact in facts)
+    if others:
+        warnings.append(
+            f"{others} of {len(facts)} photos {'has' if others == 1 else 'have'} another size than"
+            f" {width} x {height}; they were kept, but cropped or zoomed photos hurt the cameras."
+        )
+    digest = hashlib.sha256(b"".join(fact.sha256 for fact in facts)).hexdigest()
+    return CaptureInfo(
+        kind="photos",
+        sha256=digest,
+        width=width,
+        height=height,
+        num_frames=len(facts),
+        codec=Counter(_codec(fact.path) for fact in facts).most_common(1)[0][0],
+        rotation_deg=next(f.rotation_deg for f in facts if f.size_wh == (width, height)),
+        focal_prior_px=_focal_prior(facts, width, height, warnings),
+        photo_paths=tuple(fact.path for fact in facts),
+        warnings=tuple(warnings),
+        scores={"num_source_frames": float(len(facts)), "long_side_px": float(max(width, height))},
+    )
+
+
+def _list_photos(source: Path, max_photos: int) -> tuple[list[Path], list[str]]:
+    try:
+        files = [path for path in source.iterdir() if path.is_file() and not path.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{source} cannot be opened ({error.strerror}). Check its rights.") from error
+    photos = natural_order(path for path in files if path.suffix.lower() in PHOTO_SUFFIXES)
+    heic = sum(path.suffix.lower() in HEIC_SUFFIXES for path in files)
+    if not photos and heic:
+        raise InputError(
+            f"{source} holds {heic} HEIC photos, which cannot be read here. Export them as JPEG."
+        )
+    if not photos:
+        known = ", ".join(sorted(PHOTO_SUFFIXES))
+        raise InputError(f"{source} holds no photos ({known}). Pass a video, or a folder with photos in it.")
+    warnings: list[str] = []
+    if heic:
+        warnings.append(f"{heic} HEIC photos were left out; export them as JPEG to use them.")
+    if len(photos) > max_photos:
+        warnings.append(f"Of {len(photos)} photos, {max_photos} evenly spread ones were kept (max_photos).")
+        photos = [photos[i] for i in np.linspace(0, len(photos) - 1, max_photos).round().astype(int)]
+    return photos, warnings
+
+
+def _photo_facts(path: Path) -> _PhotoFacts | None:
+    """Decode a photo once, to be sure of it; None for a broken one."""
+    try:
+        data = read_file(path)
+        photo = decode_photo(data, str(path))
+    except InputError as error:
+        logger.warning("%s", error)
+        return None
+    height, width = photo.image_srgb.shape[:2]
+    focal = photo.focal_prior_px
+    return _PhotoFacts(
+        path=path,
+        sha256=hashlib.sha256(data).digest(),
+        size_wh=(width, height),
+        rotation_deg=photo.rotation_deg,
+        focal_per_diagonal=None if focal is None else focal / float(np.hypot(width, height)),
+    )
+
+
+def _main_size(facts: list[_PhotoFacts]) -> tuple[int, int]:
+    """Return the most frequent size; of equally frequent ones the larger."""
+    counts = Counter(fact.size_wh for fact in facts)
+    return max(counts, key=lambda size: (counts[size], size[0] * size[1], size))
+
+
+def _focal_prior(facts: list[_PhotoFacts], width: int, height: int, warnings: list[str]) -> float | None:
+    known = [fact.focal_per_diagonal for fact in facts if fact.focal_per_diagonal is not None]
+    if not known:
+        return None
+    if max(known) > 1.05 * min(known):
+        warnings.append("The photos were taken at several focal lengths; the EXIF focal length is not used.")
+        return None
+    return float(np.median(known)) * float(np.hypot(width, height))
+
+
+def _codec(path: Path) -> str:
+    suffix = path.suffix.lower().lstrip(".")
+    return {"jpg": "jpeg", "tif": "tiff"}.get(suffix, suffix)
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"

@@ -1,0 +1,56 @@
+"""Measures on single pictures: focus for choosing, sharpness and brightness for judging."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from walkaround.types import ByteArray
+
+SHARPNESS_LONG_SIDE_PX = 960
+
+
+def focus(luma: ByteArray) -> float:
+    """Rank frames of one scene: mean squared Sobel gradient over squared mean luma (Tenengrad).
+
+    Comparable between neighbouring frames only; the content sets its level. Dividing by the brightness
+    keeps an exposure step from looking like focus.
+
+    Parameters
+    ----------
+    luma
+        (H, W).
+
+    References
+    ----------
+    Krotkov, "Focusing", 1988, doi:10.1007/BF00127822.
+    """
+    energy = 0.0
+    for dx, dy in ((1, 0), (0, 1)):
+        energy += float(cv2.norm(cv2.Sobel(luma, cv2.CV_16S, dx, dy), cv2.NORM_L2SQR))
+    mean = float(cv2.mean(luma)[0]) + 8.0
+    return energy / (luma.size * mean * mean)
+
+
+def sharpness(gray: ByteArray) -> float:
+    """Return how sharp a picture is, 0 (blurred) to 1, whatever it shows.
+
+    The picture is blurred once more; what was sharp loses most of its differences between neighbours,
+    what was blurred already loses few. Crete and others, "The blur effect", 2007,
+    doi:10.1117/12.702790, with a 9-px box, as 1 - blur. Measured at a long side of at most 960 px, so it
+    means blur relative to the picture, not to the pixel.
+
+    Parameters
+    ----------
+    gray
+        (H, W), shrunk to SHARPNESS_LONG_SIDE_PX.
+    """
+    values = []
+    image = gray.astype(np.float32)
+    for axis, kernel in ((1, (9, 1)), (0, (1, 9))):
+        differences = np.abs(np.diff(image, axis=axis))
+        blurred = np.abs(np.diff(cv2.blur(image, kernel), axis=axis))
+        total = float(differences.sum())
+        lost = float(np.maximum(differences - blurred, 0.0).sum())
+        values.append(lost / total if total > 0 else 0.0)
+    return min(values)
