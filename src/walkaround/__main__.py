@@ -1,0 +1,6 @@
+"""``python -m walkaround``."""
+
+from walkaround.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

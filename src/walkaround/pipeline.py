@@ -1,0 +1,378 @@
+"""From one walk-around video to one sequence of a dataset, top to bottom.
+
+capture -> frames -> cameras -> depth -> masks -> cloud -> dataset, quality
+
+Only this module knows the order of the stages; they never import each other. Each stage but the first
+reads what the stages before it left in the sequence folder, so a cut-off run continues where it stopped
+(:mod:`walkaround.workspace`). Thresholds live in :mod:`walkaround.quality.rules`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import logging
+import math
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from walkaround import __version__
+from walkaround.cameras.options import CamerasOptions
+from walkaround.capture import CaptureOptions, inspect_capture
+from walkaround.cloud.options import CloudOptions
+from walkaround.dataset.classes import check_against_table, read_class_table
+from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord
+from walkaround.dataset.wipe import Wipe
+from walkaround.depth.options import DepthOptions
+from walkaround.errors import SequenceRejected
+from walkaround.frames import FramesOptions, extract_frames
+from walkaround.masks.options import MasksOptions
+from walkaround.quality.rules import RULES_BY_CODE, judge
+from walkaround.types import CaptureInfo, Frame, Progress
+from walkaround.workspace import (
+    Stage,
+    StageResult,
+    Workspace,
+    check_class_label,
+    open_workspace,
+    options_to_dict,
+    stage_key,
+)
+
+logger = logging.getLogger(__name__)
+
+BuildProgress = Callable[[str, float], None]
+"""Called with the stage's name and the share of it that is done, 0..1."""
+
+_LIBRARIES = ("av", "numba", "numpy", "opencv-python-headless", "pycolmap", "scipy")
+_STAGES_WITH_OPTIONS = ("capture", "frames", "cameras", "depth", "masks", "cloud")
+
+
+def no_build_progress(stage: str, share: float) -> None:
+    """Ignore progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """Everything that can be chosen about one build."""
+
+    class_label: str = "unlabelled"
+    """What the object is; names the folder of its class."""
+    classes: Path | None = None
+    """CSV table with a column ``label``; the class label must be in it."""
+    seed: int = 0
+    """Seed of everything random."""
+    threads: int = 0
+    """Threads to use; 0 means all cores. Does not change which stages run."""
+    overwrite: bool = False
+    """Forget what an earlier run of the same input left and start afresh."""
+    capture: CaptureOptions = field(default_factory=CaptureOptions)
+    frames: FramesOptions = field(default_factory=FramesOptions)
+    cameras: CamerasOptions = field(default_factory=CamerasOptions)
+    depth: DepthOptions = field(default_factory=DepthOptions)
+    masks: MasksOptions = field(default_factory=MasksOptions)
+    cloud: CloudOptions = field(default_factory=CloudOptions)
+
+    @property
+    def num_threads(self) -> int:
+        return self.threads if self.threads > 0 else len(os.sched_getaffinity(0))
+
+
+def _no_frames(record: SequenceRecord) -> SequenceRecord:
+    return dataclasses.replace(record, frames=())
+
+
+def _no_cameras(record: SequenceRecord) -> SequenceRecord:
+    frames = tuple(dataclasses.replace(frame, registered=False) for frame in record.frames)
+    return dataclasses.replace(record, frames=frames)
+
+
+STAGES = (
+    Stage(name="capture", version=1, owns=()),
+    Stage(name="frames", version=1, owns=("images",), forget=_no_frames),
+    Stage(name="cameras", version=1, owns=("sparse",), uses_seed=True, forget=_no_cameras),
+    Stage(name="depth", version=1, owns=("depth", "confidence")),
+    Stage(name="masks", version=1, owns=("masks",)),
+    Stage(name="cloud", version=1, owns=("cloud.ply", "cloud.pcd")),
+    Stage(name="quality", version=1, owns=("report.html",)),
+)
+"""In the order data meets them. Raise ``version`` when a stage's code changes its outputs."""
+
+
+def build_sequence(
+    source: Path,
+    root: Path,
+    *,
+    options: BuildOptions | None = None,
+    progress: BuildProgress = no_build_progress,
+) -> SequenceRecord:
+    """Turn a video or a folder of photos into ``root/<class_label>/<instance_id>/``.
+
+    A second call continues what a first one left, or does nothing. Changed options run again exactly
+    the stages they touch and those after them.
+
+    Returns
+    -------
+    SequenceRecord
+        What ``sequence.json`` holds. A capture that cannot become a sequence has the status
+        ``rejected`` with reason codes; that is a result, not an error.
+
+    Raises
+    ------
+    UsageError
+        The class label cannot be used.
+    InputError
+        ``source`` cannot be read at all.
+    OutputError
+        ``root`` cannot be written, the disk is full, or another process builds the same sequence.
+    """
+    options = options or BuildOptions()
+    label = check_class_label(options.class_label)
+    if options.classes is not None:
+        check_against_table(label, read_class_table(options.classes))
+    progress("capture", 0.0)
+    capture = inspect_capture(source, options=options.capture)
+    fresh = SequenceRecord(
+        class_label=label, instance_id=capture.sha256[:12], source=_source_record(capture), seed=options.seed
+    )
+    with open_workspace(root, fresh, STAGES, overwrite=options.overwrite) as workspace:
+        run = _Run(
+            workspace, options, progress, upstream=capture.sha256, wipe=Wipe(source, capture.photo_paths)
+        )
+        _ = (
+            run("capture", options.capture, lambda _: _capture_stage(capture))
+            and run("frames", options.frames, lambda scratch: _frames_stage(run, scratch, source, capture))
+            and run("cameras", options.cameras, lambda scratch: _cameras_stage(run, scratch, capture))
+            and run("depth", options.depth, lambda scratch: _depth_stage(run, scratch))
+            and run("masks", options.masks, lambda scratch: _masks_stage(run, scratch))
+            and run("cloud", options.cloud, lambda scratch: _cloud_stage(run, scratch))
+        )
+        run.finish()
+        judged = {"class_label": label, **verdict(workspace.record)}
+        run("quality", judged, lambda scratch: _quality_stage(run, scratch))
+        run.finish()
+        record = workspace.record
+    from walkaround.dataset.catalog import update_dataset
+
+    update_dataset(root, record, classes=options.classes)
+    return record
+
+
+def sequence_folder(root: Path, record: SequenceRecord) -> Path:
+    """Return where a sequence lies."""
+    return root / record.class_label / record.instance_id
+
+
+def _capture_stage(capture: CaptureInfo) -> StageResult:
+    return StageResult(
+        scores=capture.scores, warnings=capture.warnings, updates={"source": _source_record(capture)}
+    )
+
+
+def _frames_stage(run: _Run, scratch: Path, source: Path, capture: CaptureInfo) -> StageResult:
+    image_dir = _made(scratch / "images")
+    result = extract_frames(
+        source, capture, image_dir, options=run.options.frames, progress=run.progress_of("frames")
+    )
+    frames = tuple(
+        FrameRecord(image=f.image, source_index=f.source_index, timestamp_s=f.timestamp_s)
+        for f in result.frames
+    )
+    return StageResult(
+        scores=result.scores,
+        notes={"focal_prior_px": result.focal_prior_px},
+        warnings=result.warnings,
+        updates={"frames": frames},
+    )
+
+
+def _cameras_stage(run: _Run, scratch: Path, capture: CaptureInfo) -> StageResult:
+    from walkaround.cameras import estimate_cameras
+    from walkaround.io.colmap import write_sparse_model
+
+    result = estimate_cameras(
+        run.image_dir,
+        run.frames,
+        focal_prior_px=run.workspace.record.stages["frames"].notes["focal_prior_px"],
+        ordered=capture.kind == "video",
+        scratch_dir=_made(scratch / "work"),
+        options=run.options.cameras,
+        seed=run.options.seed,
+        num_threads=run.options.num_threads,
+        progress=run.progress_of("cameras"),
+    )
+    write_sparse_model(_made(scratch / "sparse" / "0"), result.model)
+    registered = {view.frame.image for view in result.model.views}
+    frames = tuple(
+        dataclasses.replace(frame, registered=frame.image in registered)
+        for frame in run.workspace.record.frames
+    )
+    return StageResult(scores=result.scores, notes=result.notes, updates={"frames": frames})
+
+
+def _depth_stage(run: _Run, scratch: Path) -> StageResult:
+    from walkaround.depth import DEPTH_SCALE, write_depth_maps
+
+    result = write_depth_maps(
+        run.image_dir,
+        run.model(),
+        _made(scratch / "depth"),
+        _made(scratch / "confidence"),
+        options=run.options.depth,
+        num_threads=run.options.num_threads,
+        progress=run.progress_of("depth"),
+    )
+    return StageResult(scores=result.scores, notes=result.notes, updates={"depth_scale": DEPTH_SCALE})
+
+
+def _masks_stage(run: _Run, scratch: Path) -> StageResult:
+    from walkaround.masks import write_masks
+
+    result = write_masks(
+        run.image_dir,
+        run.frames,
+        run.model(),
+        run.folder / "depth",
+        _made(scratch / "masks"),
+        options=run.options.masks,
+        num_threads=run.options.num_threads,
+        progress=run.progress_of("masks"),
+    )
+    return StageResult(scores=result.scores, notes=result.notes)
+
+
+def _cloud_stage(run: _Run, scratch: Path) -> StageResult:
+    from walkaround.cloud import write_cloud
+
+    result = write_cloud(
+        run.image_dir,
+        run.model(),
+        run.folder / "depth",
+        run.folder / "masks",
+        scratch / "cloud.ply",
+        scratch / "cloud.pcd",
+        options=run.options.cloud,
+        num_threads=run.options.num_threads,
+        progress=run.progress_of("cloud"),
+    )
+    return StageResult(scores=result.scores, notes=result.notes)
+
+
+def _quality_stage(run: _Run, scratch: Path) -> StageResult:
+    from walkaround.quality.report import write_report
+
+    write_report(run.folder, scratch / "report.html")
+    return StageResult()
+
+
+class _Run:
+    """Runs the stages of one sequence in a chain of keys and stops at the first rejection."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        options: BuildOptions,
+        progress: BuildProgress,
+        *,
+        upstream: str,
+        wipe: Wipe,
+    ) -> None:
+        self.workspace = workspace
+        self.options = options
+        self.progress = progress
+        self._upstream = upstream
+        self._wipe = wipe
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace.folder
+
+    @property
+    def image_dir(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        return tuple(
+            Frame(index=number, image=f.image, source_index=f.source_index, timestamp_s=f.timestamp_s)
+            for number, f in enumerate(self.workspace.record.frames, start=1)
+        )
+
+    def model(self) -> Any:
+        """Read the cameras that an earlier stage left."""
+        from walkaround.io.colmap import read_sparse_model
+
+        return read_sparse_model(self.folder / "sparse" / "0", self.frames)
+
+    def progress_of(self, name: str) -> Progress:
+        return lambda share: self.progress(name, share)
+
+    def __call__(self, name: str, options: Any, run: Callable[[Path], StageResult]) -> bool:
+        """Run a stage unless its outputs stand; return whether the sequence goes on."""
+        workspace = self.workspace
+        key = stage_key(
+            workspace.stages[name], options=options, upstream=self._upstream, seed=self.options.seed
+        )
+        self._upstream = key
+        if workspace.is_done(name, key):
+            logger.info("%s: done before", name)
+        else:
+            self.progress(name, 0.0)
+            updates = {**self._settings(), "versions": _versions()}
+            record = workspace.run_stage(name, key, lambda scratch: self._wiped(run, scratch), **updates)
+            logger.info("%s: %.1f s", name, record.seconds)
+        self.progress(name, 1.0)
+        return verdict(workspace.record)["status"] != "rejected"
+
+    def finish(self) -> None:
+        """Write the verdict over all scores so far."""
+        self.workspace.update(**self._settings(), **verdict(self.workspace.record))
+
+    def _settings(self) -> dict[str, Any]:
+        options = {name: options_to_dict(getattr(self.options, name)) for name in _STAGES_WITH_OPTIONS}
+        return {"options": options, "seed": self.options.seed}
+
+    def _wiped(self, run: Callable[[Path], StageResult], scratch: Path) -> StageResult:
+        """Run a stage and keep the names of the collector's files out of what it says."""
+        try:
+            result = run(scratch)
+        except SequenceRejected as rejection:
+            message = self._wipe(str(rejection))
+            raise SequenceRejected(rejection.reason, message, rejection.scores) from rejection
+        return dataclasses.replace(
+            result, notes=self._wipe(dict(result.notes)), warnings=self._wipe(result.warnings)
+        )
+
+
+def verdict(record: SequenceRecord) -> dict[str, Any]:
+    """Judge all scores of a record: the fields ``status``, ``reasons`` and ``message``."""
+    measured = {name: math.nan if value is None else value for name, value in record.scores.items()}
+    status, reasons = judge(measured)
+    messages = [RULES_BY_CODE[code].text for code in reasons if RULES_BY_CODE[code].verdict == "reject"]
+    for stage in record.stages.values():
+        if stage.reason:
+            status = "rejected"
+            messages.append(stage.message)
+            if stage.reason not in reasons:
+                reasons = [stage.reason, *reasons]
+    return {"status": status, "reasons": tuple(reasons), "message": " ".join(messages)}
+
+
+def _versions() -> dict[str, str]:
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"walkaround": __version__, "python": platform.python_version(), **libraries}
+
+
+def _source_record(capture: CaptureInfo) -> SourceRecord:
+    names = {item.name for item in dataclasses.fields(SourceRecord)}
+    values: Mapping[str, Any] = {name: getattr(capture, name) for name in names}
+    return SourceRecord(**values)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

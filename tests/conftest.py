@@ -1,0 +1,43 @@
+"""Shared fixtures: fake stages, the shared captures."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tests import fakes
+
+
+@pytest.fixture
+def fake_stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Replace every slow stage by its fake of tests/fakes.py."""
+    for target, function in fakes.PATCHES.items():
+        module, name = target.rsplit(".", 1)
+        monkeypatch.setattr(importlib.import_module(module), name, function, raising=False)
+    monkeypatch.setattr("walkaround.pipeline.inspect_capture", fakes.inspect_capture)
+    monkeypatch.setattr("walkaround.pipeline.extract_frames", fakes.extract_frames)
+    fakes.calls.clear()
+    fakes.scores.clear()
+    yield fakes
+    fakes.scores.clear()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Some input with a telling name."""
+    path = tmp_path / "Oma Müllers Küche IMG_1234.mp4"
+    path.write_bytes(b"a video")
+    return path
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The shared captures; the test is skipped, visibly, without them."""
+    folder = os.environ.get("WALKAROUND_TEST_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("WALKAROUND_TEST_DATA is not set to the shared captures")
+    return Path(folder)
