@@ -33,7 +33,7 @@ def load_pycolmap() -> ModuleType:
         except ValueError:  # not the main thread: nothing to restore from here
             break
     pycolmap.logging.minloglevel = 3
-    return pycolmap  # type: ignore[no-any-return]
+    return pycolmap
 
 
 def write_sparse_model(folder: Path, model: SparseModel) -> None:

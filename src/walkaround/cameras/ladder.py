@@ -1,0 +1,86 @@
+"""The ladder of attempts: what is tried, in which order, when structure from motion is weak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from walkaround.cameras.options import CamerasOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One way to run structure from motion."""
+
+    name: str
+    pairs: str
+    """``sequential`` (neighbours in time and loop closures), ``exhaustive`` or ``similar``."""
+    image_scale: float = 1.0
+    """Times ``CamerasOptions.max_image_size_px``."""
+    feature_scale: float = 1.0
+    """Times ``CamerasOptions.max_features``."""
+    affine: bool = False
+    """Affine shape and domain-size pooling (slow, sturdier against a change of viewpoint)."""
+    max_ratio: float = 0.8
+    """Lowe's ratio test."""
+    guided: bool = False
+    """Match again along the epipolar lines."""
+    min_inliers: int = 15
+    """Pairs with fewer verified matches are dropped."""
+    mapper: str = "incremental"
+    """``incremental`` or ``global``."""
+
+    @property
+    def features_key(self) -> str:
+        """Attempts with the same key share their features."""
+        return f"{self.image_scale:g}-{self.feature_scale:g}-{'affine' if self.affine else 'plain'}"
+
+
+ORDERED_LADDER: tuple[Attempt, ...] = (
+    Attempt(name="fast", pairs="sequential"),
+    Attempt(name="exhaustive", pairs="exhaustive"),
+    Attempt(name="more_features", pairs="exhaustive", image_scale=1.6, feature_scale=2.0),
+    Attempt(name="global", pairs="exhaustive", image_scale=1.6, feature_scale=2.0, mapper="global"),
+    Attempt(
+        name="guided", pairs="exhaustive", image_scale=1.6, feature_scale=2.0, guided=True, max_ratio=0.85
+    ),
+    Attempt(
+        name="affine", pairs="exhaustive", image_scale=1.2, feature_scale=2.0, affine=True, max_ratio=0.85
+    ),
+)
+"""Video frames: neighbours first."""
+
+PHOTO_LADDER: tuple[Attempt, ...] = (
+    Attempt(name="photos", pairs="exhaustive"),
+    Attempt(name="more_features", pairs="exhaustive", image_scale=1.6, feature_scale=2.0),
+    Attempt(name="global", pairs="exhaustive", image_scale=1.6, feature_scale=2.0, mapper="global"),
+    Attempt(
+        name="guided", pairs="exhaustive", image_scale=1.6, feature_scale=2.0, guided=True, max_ratio=0.85
+    ),
+    Attempt(
+        name="affine", pairs="exhaustive", image_scale=1.2, feature_scale=2.0, affine=True, max_ratio=0.85
+    ),
+)
+"""Photo folders: all pairs from the start (``similar`` pairs above ``max_exhaustive`` photos)."""
+
+
+def ladder(*, ordered: bool, options: CamerasOptions) -> tuple[Attempt, ...]:
+    """Return the attempts to make, in order."""
+    steps = ORDERED_LADDER if ordered else PHOTO_LADDER
+    return steps[: options.max_attempts]
+
+
+def is_enough(scores: dict[str, float], options: CamerasOptions) -> bool:
+    """Return True when no further attempt is needed."""
+    return (
+        scores["registered_share"] >= options.enough_registered
+        and scores["camera_consistency"] >= options.enough_consistency
+        and scores["reprojection_error_px"] <= options.enough_error_px
+    )
+
+
+def overall(scores: dict[str, float]) -> float:
+    """Rank attempts: registered and consistent first; then precise, long tracks. Higher is better, 0..1."""
+    error = 1.0 / (1.0 + 0.5 * scores["reprojection_error_px"])
+    tracks = min(1.0, scores["track_length"] / 6.0)
+    trust = min(1.0, scores["camera_consistency"] / 0.7)
+    return scores["registered_share"] * trust * (0.7 + 0.2 * error + 0.1 * tracks)
