@@ -1,10 +1,9 @@
-"""The subcommands' options as dataclasses (tyro reads them) and the progress bars."""
+"""``walkaround build``."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -14,11 +13,12 @@ import tyro
 from walkaround.cameras.options import CamerasOptions
 from walkaround.capture import CaptureOptions
 from walkaround.cloud.options import CloudOptions
+from walkaround.commands.console import exit_code, parse, progress, say_result, set_up_logging, show
+from walkaround.dataset.schema import record_to_dict
 from walkaround.depth.options import DepthOptions
 from walkaround.frames import FramesOptions
 from walkaround.masks.options import MasksOptions
-from walkaround.pipeline import BuildOptions, BuildProgress
-from walkaround.simulate import SimulateOptions
+from walkaround.pipeline import BuildOptions, build_sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,56 +62,13 @@ class BuildCommand:
         return dataclasses.replace(options, frames=frames)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SimulateCommand:
-    """Render a hand-held walk-around of a textured object, with its truth beside the video."""
-
-    out: Annotated[Path, tyro.conf.Positional]
-    """Folder to write; made when missing."""
-    options: Annotated[SimulateOptions, tyro.conf.arg(name="")] = field(default_factory=SimulateOptions)
-    verbose: bool = False
-    """Log more."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoCommand:
-    """Simulate a capture, build it from its video, compare it with the truth."""
-
-    out: Path = Path("demo-output")
-    """Folder for the capture and the dataset."""
-    seed: int = 0
-    """Seed of the simulation and the build."""
-    verbose: bool = False
-    """Log more."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateCommand:
-    """Compare a sequence with the truth: cameras, masks, depth, cloud."""
-
-    sequence: Annotated[Path, tyro.conf.Positional]
-    """A sequence folder (it holds sequence.json)."""
-    truth: Path
-    """A folder in the truth format (docs/format.md)."""
-    json: bool = False
-    """Print JSON instead of a table."""
-    verbose: bool = False
-    """Log more."""
-
-
-@contextmanager
-def progress_bars() -> Iterator[BuildProgress]:
-    """Show one bar a stage on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, int] = {}
-
-        def report(stage: str, share: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=1.0)
-            bars.update(tasks[stage], completed=share)  # type: ignore[arg-type]
-
-        yield report
+def run(arguments: list[str]) -> int:
+    """Build one sequence and say what came of it."""
+    command = parse(BuildCommand, "build", arguments)
+    set_up_logging(verbose=command.verbose)
+    with progress() as report:
+        record = build_sequence(command.input, command.out, options=command.options(), progress=report)
+    if command.json:
+        show(json.dumps(record_to_dict(record), indent=2, ensure_ascii=False))
+    say_result(record, command.out)
+    return exit_code(record)

@@ -1,0 +1,1 @@
+"""The subcommands, one a module: an options dataclass for tyro and ``run(arguments) -> exit code``."""
