@@ -96,9 +96,11 @@ def extract_frames(
         ``image_dir`` is read-only or the disk is full.
     """
     _clear(image_dir)
+    motion: dict[str, float] = {}
+    warnings: list[str] = []
     with _Writer(image_dir, options) as writer:
         if capture.kind == "photos":
-            frames, motion, warnings = _copy_photos(capture, writer, progress), {}, []
+            frames = _copy_photos(capture, writer, progress)
         else:
             frames, motion, warnings = _pick_frames(source, capture, writer, options, progress, num_threads)
         written = writer.finish()

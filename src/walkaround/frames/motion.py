@@ -1,17 +1,18 @@
 """How much a video's picture moves, and whether its background moves with the camera.
 
-A walk-around moves the whole picture. Before a standing camera only the object and the hand move and the
-background stays. Both are told apart by corners tracked over short windows of time.
+A walk-around moves the whole picture. Before a standing camera only the object and the hand move, and what
+is behind them stays exactly where it is. Both are told apart by corners tracked over short windows.
 
 Limits. Only textured background can be seen to stand or move: before a plain wall or a black cloth there
 are too few corners, and the measure is left out, not guessed. A standing camera that pans after the object
-moves its background and passes. A hand-held camera that stands trembles by a few pixels; this is below
-the step that counts as moving.
+moves its background and passes. A turntable before a textured background counts as a standing camera,
+which it is. Photos are not measured: their viewpoints lie too far apart to follow corners.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,13 +26,18 @@ WINDOW_S = 0.5
 STEP_S = 0.06
 MAX_WINDOWS = 12
 MOVED_PX = 5.0
-"""A corner that goes this far within a window moves; a standing hand trembles less, a walk goes further."""
+"""A corner that goes this far within a window moves; a camera held still in the hand trembles less."""
+STANDING_SHARE = 0.1
+"""A corner stands when it goes less than this share of what the moving ones go (at least 1 px counts)."""
 _GRID = 10
 _BORDER_CELLS = 2
-_MIN_CELLS = 6
+_MIN_CELLS = 4
 _MIN_WINDOWS = 2
 _MIN_TRACKS = 12
-_MIN_GRADIENT = 3.0
+_MIN_MOVING = 8
+_STANDING_CELLS = 2
+_STANDING_CELL_SHARE = 0.1
+_MIN_GRADIENT = 1.5
 """Grey levels a pixel, in a corner's weaker direction: above noise and the codec's standing blocks."""
 _DUPLICATE_PX = 1.0
 _DUPLICATE_LEVELS = 2.0
@@ -58,7 +64,7 @@ def track(before: ByteArray, after: ByteArray, points: Float32Array) -> tuple[Fl
     """
     if len(points) == 0:
         return points, np.zeros(0, bool)
-    settings = {"winSize": (15, 15), "maxLevel": 3}
+    settings: dict[str, Any] = {"winSize": (15, 15), "maxLevel": 3}
     moved, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, None, **settings)
     back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, moved, None, **settings)
     error = np.linalg.norm((back - points)[:, 0], axis=1)
@@ -114,7 +120,7 @@ class MotionMeter:
     _next: int = 0
     _window: _Window | None = None
     _motions: list[float] = field(default_factory=list)
-    _shares: list[tuple[int, int]] = field(default_factory=list)
+    _background_moves: list[bool] = field(default_factory=list)
 
     def wants(self, timestamp_s: float) -> bool:
         """Return True when the frame at this time should be given to :meth:`add`."""
@@ -141,19 +147,25 @@ class MotionMeter:
     def scores(self) -> dict[str, float]:
         """Return ``motion_px`` and ``background_motion_share``, each only where it could be measured.
 
-        ``motion_px`` is the median over the windows of the upper quartile of the corners' displacements,
+        ``motion_px`` is the median over the windows of the 90th percentile of the corners' displacements,
         in px at a long side of 640 px, for the mean time between kept frames.
-        ``background_motion_share`` is the share of the border's textured cells (the outer fifth of the
-        picture on each side, in a grid of 10 x 10) that moved by 5 px or more within half a second.
+
+        ``background_motion_share`` is the share of the windows in which the background moves, among those
+        in which anything does. The background is taken to be the outer fifth of the picture on each side,
+        in cells of a grid of 10 x 10. It stands when two cells, and a tenth of those with corners, hold
+        corners that stand while others move; an arm that reaches in may hide the rest, and in a walk no
+        tenth of the border stands. Each window takes the majority of itself and its two neighbours,
+        because a walk does not start and stop within a second.
         """
         if self._window is not None and self._window.steps > 0:
             self._close(self._window)
         scores: dict[str, float] = {}
         if self._motions:
             scores["motion_px"] = float(np.median(self._motions))
-        measured = [pair for pair in self._shares if pair[1] >= _MIN_CELLS]
-        if len(measured) >= _MIN_WINDOWS:
-            scores["background_motion_share"] = float(np.mean([moved / cells for moved, cells in measured]))
+        if len(self._background_moves) >= _MIN_WINDOWS:
+            moves = np.pad(np.array(self._background_moves, int), 1, mode="reflect")
+            majority = (moves[:-2] + moves[1:-1] + moves[2:]) >= 2
+            scores["background_motion_share"] = float(np.mean(majority))
         return scores
 
     def _start_of(self, index: int) -> float:
@@ -170,15 +182,40 @@ class MotionMeter:
         followed = window.alive | (distance > MOVED_PX)  # lost after it had moved: still moved
         if span_s <= 0 or np.count_nonzero(followed) < _MIN_TRACKS:
             return
-        self._motions.append(float(np.percentile(distance[followed], 75)) * self.interval_s / span_s)
-        self._shares.append(_border_cells(window.began[followed, 0], distance[followed], window.luma.shape))
+        began, distance = window.began[followed, 0], distance[followed]
+        self._motions.append(float(np.percentile(distance, 90)) * self.interval_s / span_s)
+        moves = background_moves(began, distance, window.luma.shape)
+        if moves is not None:
+            self._background_moves.append(moves)
 
 
-def _border_cells(began: Float32Array, distance: FloatArray, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return how many border cells moved, and how many have corners. Each cell votes by its median."""
+def background_moves(began: Float32Array, distance: FloatArray, shape: tuple[int, ...]) -> bool | None:
+    """Judge one window: does the background move, given that something does?
+
+    Parameters
+    ----------
+    began
+        (N, 2) where each corner began.
+    distance
+        (N,) how far it went, in px at a long side of 640 px.
+    shape
+        Height and width of the picture in which ``began`` counts.
+
+    Returns
+    -------
+    None where nothing moves or the border has too few corners to tell.
+    """
+    moving = distance[distance >= MOVED_PX]
+    if len(moving) < max(_MIN_MOVING, 0.05 * len(distance)):
+        return None
+    limit = min(MOVED_PX, max(1.0, STANDING_SHARE * float(np.median(moving))))
     column = np.minimum(began[:, 0] * _GRID / shape[1], _GRID - 1).astype(int)
     row = np.minimum(began[:, 1] * _GRID / shape[0], _GRID - 1).astype(int)
-    inner = (np.minimum(column, row) >= _BORDER_CELLS) & (np.maximum(column, row) < _GRID - _BORDER_CELLS)
-    cell = np.where(inner, -1, row * _GRID + column)
-    medians = [float(np.median(distance[cell == c])) for c in np.unique(cell) if c >= 0]
-    return sum(m >= MOVED_PX for m in medians), len(medians)
+    low, high = np.minimum(column, row), np.maximum(column, row)
+    border = (low < _BORDER_CELLS) | (high >= _GRID - _BORDER_CELLS)
+    cell = row * _GRID + column
+    medians = np.array([np.median(distance[cell == c]) for c in np.unique(cell[border])])
+    if len(medians) < _MIN_CELLS:
+        return None
+    standing = int(np.count_nonzero(medians < limit))
+    return standing < max(_STANDING_CELLS, _STANDING_CELL_SHARE * len(medians))
