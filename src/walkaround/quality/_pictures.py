@@ -1,0 +1,155 @@
+"""The report's pictures: stills with mask outlines, coloured depth, the cloud from its sides."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from walkaround.types import ByteArray, FloatArray, PointCloud
+
+OUTLINE_BGR = (120, 45, 255)
+INVALID_BGR = (150, 150, 150)
+BACKGROUND_BGR = (238, 243, 245)
+
+
+def jpeg_uri(image_bgr: ByteArray, quality: int = 82) -> str:
+    """Return an image as a ``data:`` address."""
+    flags = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    _, data = cv2.imencode(".jpg", image_bgr, flags)
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+
+
+def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> ByteArray | None:
+    """Read an image; None when it is missing or broken."""
+    if not path.is_file():
+        return None
+    data = np.fromfile(path, dtype=np.uint8)
+    image = cv2.imdecode(data, flags) if data.size else None
+    return None if image is None else np.asarray(image)
+
+
+def shrink(image: ByteArray, width: int) -> ByteArray:
+    """Shrink to a width; a smaller image stays."""
+    if image.shape[1] <= width:
+        return image
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def still(image_path: Path, mask_path: Path, width: int) -> ByteArray | None:
+    """Return a still with the outline of its mask."""
+    image = read_image(image_path)
+    if image is None:
+        return None
+    small = shrink(image, width).copy()
+    mask = read_image(mask_path, cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        return small
+    mask = cv2.resize(mask, (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA)
+    contours, _ = cv2.findContours((mask > 127).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(small, contours, -1, (255, 255, 255), 3, cv2.LINE_AA)
+    cv2.drawContours(small, contours, -1, OUTLINE_BGR, 1, cv2.LINE_AA)
+    return small
+
+
+def read_depth(path: Path, scale: float, width: int) -> FloatArray | None:
+    """Read a depth map at thumbnail size; NaN where invalid."""
+    raw = read_image(path, cv2.IMREAD_UNCHANGED)
+    if raw is None or raw.ndim != 2:
+        return None
+    size = (min(width, raw.shape[1]), max(1, round(raw.shape[0] * min(1, width / raw.shape[1]))))
+    small = cv2.resize(raw, size, interpolation=cv2.INTER_NEAREST).astype(np.float64)
+    return np.where(small > 0, small * scale, np.nan)
+
+
+def inverse_depth_range(maps: list[FloatArray]) -> tuple[float, float]:
+    """Return the common range (far, near) of inverse depth over all maps, without the extremes."""
+    valid = [1 / depth[np.isfinite(depth)] for depth in maps]
+    values = np.concatenate(valid) if valid else np.empty(0)
+    if not values.size:
+        return 0.0, 1.0
+    low, high = np.percentile(values, [2, 98])
+    return float(low), float(max(high, low * 1.001))
+
+
+def coloured_depth(depth: FloatArray, limits: tuple[float, float]) -> ByteArray:
+    """Colour inverse depth, near red and far blue; invalid pixels grey."""
+    with np.errstate(invalid="ignore"):
+        level = np.nan_to_num((1 / depth - limits[0]) / (limits[1] - limits[0]))
+    out = cv2.applyColorMap((np.clip(level, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    out[~np.isfinite(depth)] = INVALID_BGR
+    return np.asarray(out)
+
+
+def colour_scale() -> str:
+    """Return the depth colours from far to near as a CSS gradient."""
+    steps = np.linspace(0, 255, 12).astype(np.uint8)[None]
+    colours = cv2.applyColorMap(steps, cv2.COLORMAP_TURBO)[0]
+    return "linear-gradient(90deg," + ",".join(f"rgb({r} {g} {b})" for b, g, r in colours) + ")"
+
+
+def cloud_side(
+    cloud: PointCloud, azimuth_deg: float, *, size: int = 420, elevation_deg: float = 18.0
+) -> ByteArray:
+    """Draw the cloud from one side: orthographic, shaded by its normals, nearest point wins.
+
+    Drawn at twice the size with square splats as wide as the points lie apart, then shrunk.
+    """
+    points = np.asarray(cloud.points_in_world, dtype=np.float64)
+    low, high = np.percentile(points, [0.2, 99.8], axis=0)
+    centre, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2 + 1e-9
+    points = points - centre
+    view = _view_rotation(azimuth_deg, elevation_deg)  # rows: right, down, away
+    in_view = points @ view.T
+    scale = 0.94 * size / radius  # pixels of the double-size image
+    column, row = (in_view[:, :2] * scale + size).astype(np.int64).T
+    order = np.argsort(-in_view[:, 2], kind="stable")
+    reach = _splat_reach(points, scale)
+    inside = (column >= reach) & (row >= reach) & (column < 2 * size - reach) & (row < 2 * size - reach)
+    order = order[inside[order]]
+    image = np.empty((2 * size, 2 * size, 3), np.uint8)
+    image[:] = BACKGROUND_BGR
+    depth = np.full((2 * size, 2 * size), np.inf)
+    colours = _shaded(cloud, view)
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            y, x = row[order] + dy, column[order] + dx
+            away = in_view[order, 2]
+            buffer = np.full(depth.shape, np.inf)
+            np.minimum.at(buffer, (y, x), away)
+            nearest = (away <= buffer[y, x]) & (away < depth[y, x])
+            image[y[nearest], x[nearest]] = colours[order[nearest]]
+            depth[y[nearest], x[nearest]] = away[nearest]
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
+
+
+def _view_rotation(azimuth_deg: float, elevation_deg: float) -> FloatArray:
+    a, e = np.radians([azimuth_deg, elevation_deg])
+    away = -np.array([np.cos(a) * np.cos(e), np.sin(a) * np.cos(e), np.sin(e)])
+    right = np.cross(away, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(away, right), away])
+
+
+def _splat_reach(points: FloatArray, scale: float) -> int:
+    """Half the width of a splat in pixels: about the median distance between neighbouring points."""
+    from scipy.spatial import KDTree
+
+    sample = points[:: max(1, len(points) // 2000)]
+    distance, _ = KDTree(points).query(sample, k=2)
+    return int(np.clip(np.ceil(np.median(distance[:, -1]) * scale * 0.7), 1, 6)) if len(points) > 1 else 3
+
+
+def _shaded(cloud: PointCloud, view: FloatArray) -> ByteArray:
+    """Return BGR colours (N, 3) lit softly from above the viewer's left shoulder."""
+    count = len(cloud.points_in_world)
+    colours = np.full((count, 3), 170.0) if cloud.colors is None else cloud.colors[:, ::-1].astype(np.float64)
+    if cloud.normals is None:
+        return colours.astype(np.uint8)
+    light = np.array([-0.45, -0.65, -0.75])
+    facing = (cloud.normals @ view.T) @ (light / np.linalg.norm(light))
+    strength = 0.66 + 0.42 * np.clip(facing, -0.4, 1)
+    return np.asarray(np.clip(colours * strength[:, None], 0, 255).astype(np.uint8))
