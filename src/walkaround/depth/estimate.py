@@ -1,0 +1,211 @@
+"""The depth stage: choose a backend, check the views against each other, write the maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numba
+import numpy as np
+
+from walkaround.depth import _kernels, patchmatch
+from walkaround.depth.options import DepthOptions
+from walkaround.depth.sources import select_sources
+from walkaround.errors import SequenceRejected, UsageError
+from walkaround.geometry import normalised_rays
+from walkaround.io.depth import write_depth, write_grey
+from walkaround.types import BoolArray, Camera, Float32Array, Progress, SparseModel, no_progress
+
+_MAX_COST = 0.75  # 1 - NCC above which a match is chance
+_MIN_TEXTURE = 1.0  # grey levels: below it the patch holds only noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthMap:
+    """Depth of one view at the size of its image, lens distortion included."""
+
+    depth: Float32Array  # (H, W) z in the camera, world units
+    depth_valid: BoolArray  # (H, W)
+    confidence: Float32Array  # (H, W) 0..1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthResult:
+    """What the stage reports beside the files."""
+
+    scores: dict[str, float]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class DepthBackend(Protocol):
+    """A way to compute depth: yields (index of the view, its map) in order."""
+
+    def __call__(
+        self, image_dir: Path, model: SparseModel, options: DepthOptions, progress: Progress
+    ) -> Iterator[tuple[int, DepthMap]]: ...
+
+
+def estimate_depth(
+    image_dir: Path,
+    model: SparseModel,
+    *,
+    options: DepthOptions,
+    num_threads: int = 0,
+    progress: Progress = no_progress,
+) -> Iterator[tuple[int, DepthMap]]:
+    """Yield the depth map of every view of ``model``.
+
+    Parameters
+    ----------
+    num_threads
+        0 uses every core.
+
+    Raises
+    ------
+    UsageError
+        The backend is unknown or cannot run on this machine.
+    SequenceRejected
+        Fewer than two registered views.
+    """
+    name = options.backend
+    if name == "auto":
+        from walkaround.depth.colmap_cuda import cuda_available
+
+        name = "colmap_cuda" if cuda_available() else "patchmatch"
+    if name not in BACKENDS:
+        raise UsageError(f"--depth.backend {name!r} is unknown; choose one of {', '.join(sorted(BACKENDS))}.")
+    if len(model.views) < 2:
+        raise SequenceRejected("no_depth", "Depth needs at least two registered views.", {"depth_share": 0.0})
+    limit = numba.config.NUMBA_NUM_THREADS
+    numba.set_num_threads(max(1, min(num_threads or limit, limit)))
+    return BACKENDS[name](image_dir, model, options, progress)
+
+
+def write_depth_maps(
+    image_dir: Path,
+    model: SparseModel,
+    depth_dir: Path,
+    confidence_dir: Path,
+    *,
+    options: DepthOptions,
+    num_threads: int = 0,
+    progress: Progress = no_progress,
+) -> DepthResult:
+    """Compute and write ``<stem>.png`` depth (16 bit) and confidence (8 bit) for every view.
+
+    Scores: ``depth_share``, the mean share of pixels with valid depth; ``depth_confidence``, their mean
+    confidence.
+    """
+    shares, confidences = [], []
+    maps = estimate_depth(image_dir, model, options=options, num_threads=num_threads, progress=progress)
+    for index, result in maps:
+        name = Path(model.views[index].frame.image).stem + ".png"
+        write_depth(depth_dir / name, result.depth, result.depth_valid)
+        write_grey(confidence_dir / name, np.rint(result.confidence * 255).astype(np.uint8))
+        shares.append(float(result.depth_valid.mean()))
+        if result.depth_valid.any():
+            confidences.append(float(result.confidence[result.depth_valid].mean()))
+    scores = {
+        "depth_share": float(np.mean(shares)) if shares else 0.0,
+        "depth_confidence": float(np.mean(confidences)) if confidences else 0.0,
+    }
+    return DepthResult(scores=scores, notes={"backend": options.backend})
+
+
+def _patchmatch(
+    image_dir: Path, model: SparseModel, options: DepthOptions, progress: Progress
+) -> Iterator[tuple[int, DepthMap]]:
+    sources = select_sources(model, options.num_sources)
+    views = patchmatch.load_views(image_dir, model, sources, options.max_size)
+    patchmatch.compute_planes(model, views, progress)
+    maps = [trusted_inverse(view) for view in views]
+    for index in range(len(views)):
+        yield index, check_view(views, maps, index, options)
+
+
+def trusted_inverse(view: patchmatch.StereoView) -> Float32Array:
+    """Return the (h, w) inverse depth, 0 where the match is poor or the patch has no texture."""
+    if view.planes is None or view.cost is None or view.texture is None or view.active is None:
+        raise RuntimeError("compute_planes first")
+    textured = (view.texture > _MIN_TEXTURE) | ~view.active
+    keep = (view.cost < _MAX_COST) & textured
+    inverse = np.where(keep, view.planes[..., 0], 0).astype(np.float32)
+    border = 2
+    inverse[:border] = inverse[-border:] = 0
+    inverse[:, :border] = inverse[:, -border:] = 0
+    return inverse
+
+
+def check_view(
+    views: list[patchmatch.StereoView], maps: list[Float32Array], index: int, options: DepthOptions
+) -> DepthMap:
+    """Keep what the neighbours confirm, average it with what they measured, bring it to the image's size."""
+    view = views[index]
+    warp = patchmatch.warps(views, index, 0)
+    stack, sizes = patchmatch.stack_maps([maps[s] for s in view.sources])
+    f = np.float32
+    count, mean = _kernels.count_agreement(
+        maps[index], stack, sizes, warp.A, warp.b, warp.A_back, warp.b_back,
+        f(options.max_reprojection_px), f(options.max_relative_difference),
+    )  # fmt: skip
+    valid = count >= options.min_consistent_views
+    valid = remove_specks(valid, mean)
+    cost = view.cost if view.cost is not None else np.ones_like(mean)
+    confidence = np.clip(1.0 - cost, 0, 1) * (1.0 - np.exp(count.astype(np.float64) / -1.5))
+    depth = np.where(valid, 1.0 / np.maximum(mean, 1e-9), 0).astype(np.float32)
+    return to_image(view.view.camera, depth, valid, np.where(valid, confidence, 0).astype(np.float32))
+
+
+def remove_specks(valid: BoolArray, inverse: Float32Array, smallest: int = 24) -> BoolArray:
+    """Drop connected patches of fewer than ``smallest`` pixels; depth edges (3 %) separate patches."""
+    log = np.log(np.maximum(inverse, 1e-9))
+    edge = np.zeros_like(valid)
+    edge[:, 1:] |= np.abs(np.diff(log, axis=1)) > 0.03
+    edge[1:] |= np.abs(np.diff(log, axis=0)) > 0.03
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((valid & ~edge).astype(np.uint8), connectivity=8)
+    big = stats[:, cv2.CC_STAT_AREA] >= smallest
+    big[0] = False
+    core = big[labels]
+    near = cv2.dilate(core.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.asarray(valid & near)
+
+
+def to_image(camera: Camera, depth: Float32Array, valid: BoolArray, confidence: Float32Array) -> DepthMap:
+    """Resample a pinhole map of working size to the image's own pixels and lens distortion.
+
+    Linear where the four neighbours lie on one surface (within 1 %), the nearest pixel elsewhere.
+    """
+    height, width = depth.shape
+    if (camera.width, camera.height) == (width, height) and not np.any(camera.distortion):
+        return DepthMap(depth=depth, depth_valid=valid, confidence=confidence)
+    small = camera.scaled(width, height).K
+    rays = normalised_rays(camera)
+    # the array index of the centre of pixel (0.5, 0.5) is 0: half a pixel back
+    x = (rays[..., 0] * small[0, 0] + small[0, 2] - 0.5).astype(np.float32)
+    y = (rays[..., 1] * small[1, 1] + small[1, 2] - 0.5).astype(np.float32)
+    filled = np.where(valid, depth, np.nan)
+    linear = cv2.remap(filled, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=np.nan)
+    nearest = cv2.remap(filled, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=np.nan)
+    with np.errstate(invalid="ignore"):
+        smooth = np.abs(linear - nearest) < 0.01 * nearest
+    out = np.where(smooth, linear, nearest)
+    ok = np.isfinite(out)
+    conf = cv2.remap(confidence, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return DepthMap(
+        depth=np.where(ok, out, 0).astype(np.float32), depth_valid=ok, confidence=np.where(ok, conf, 0)
+    )
+
+
+def _colmap_cuda(
+    image_dir: Path, model: SparseModel, options: DepthOptions, progress: Progress
+) -> Iterator[tuple[int, DepthMap]]:
+    from walkaround.depth.colmap_cuda import run_colmap_cuda
+
+    for index, depth, valid, confidence in run_colmap_cuda(image_dir, model, options, progress):
+        yield index, to_image(model.views[index].camera, depth, valid, confidence)
+
+
+BACKENDS: dict[str, DepthBackend] = {"patchmatch": _patchmatch, "colmap_cuda": _colmap_cuda}

@@ -1,0 +1,23 @@
+"""What a user can set about depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthOptions:
+    """Multi-view stereo."""
+
+    backend: str = "patchmatch"
+    """``patchmatch`` (CPU), ``colmap_cuda`` (a GPU and a pycolmap built with CUDA), or ``auto``."""
+    max_size: int = 1000
+    """Long side in pixels at which depth is computed; the maps are written at the images' size."""
+    num_sources: int = 6
+    """Neighbouring views each view is compared with."""
+    min_consistent_views: int = 1
+    """Neighbouring views whose depth must agree before a pixel counts as valid."""
+    max_reprojection_px: float = 1.5
+    """Forward-backward distance under which two views agree."""
+    max_relative_difference: float = 0.01
+    """Relative depth difference under which two views agree."""
