@@ -120,12 +120,16 @@ def _camera_support(
         mine = near or mine
     mine.sort(key=lambda p: (-p.count, p.first, p.second))
     mine = mine[:STRONGEST_PAIRS]
-    total = sum(p.count for p in mine)
-    return sum(p.agreeing for p in mine) / total if total else 0.0
+    return _weighted_share(mine)
 
 
 def _cut_support(step: int, pairs: tuple[PairCheck, ...]) -> float:
     """Support across the step from view ``step`` to the next one."""
     crossing = [p for p in pairs if p.first <= step < p.second and p.second - p.first <= NEAR_IN_TIME]
-    total = sum(p.count for p in crossing)
-    return sum(p.agreeing for p in crossing) / total if total else 0.0
+    return _weighted_share(crossing)
+
+
+def _weighted_share(pairs: list[PairCheck]) -> float:
+    """Share of matches explained; pairs with many matches, which are hardly ever false, count more."""
+    total = sum(p.count**2 for p in pairs)
+    return sum(p.count * p.agreeing for p in pairs) / total if total else 0.0

@@ -104,7 +104,7 @@ def match_pairs(
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
     verification.min_num_inliers = attempt.min_inliers
-    verification.compute_relative_pose = True
+    verification.ransac.max_num_trials = attempt.max_trials
     pairing = pycolmap.ImportedPairingOptions()
     pairing.match_list_path = scratch_dir / "pairs.txt"
     pairing.match_list_path.write_text("".join(f"{a} {b}\n" for a, b in pairs))

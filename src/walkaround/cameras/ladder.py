@@ -13,7 +13,7 @@ class Attempt:
 
     name: str
     pairs: str
-    """``sequential`` (neighbours in time and loop closures), ``exhaustive`` or ``similar``."""
+    """``sequential`` (neighbours in time and loop closures) or ``exhaustive``."""
     image_scale: float = 1.0
     """Times ``CamerasOptions.max_image_size_px``."""
     feature_scale: float = 1.0
@@ -26,6 +26,8 @@ class Attempt:
     """Match again along the epipolar lines."""
     min_inliers: int = 15
     """Pairs with fewer verified matches are dropped."""
+    max_trials: int = 10000
+    """Most RANSAC trials a pair; pairs that do not belong together use them all."""
     mapper: str = "incremental"
     """``incremental`` or ``global``."""
 
@@ -36,31 +38,31 @@ class Attempt:
 
 
 ORDERED_LADDER: tuple[Attempt, ...] = (
-    Attempt(name="fast", pairs="sequential"),
-    Attempt(name="exhaustive", pairs="exhaustive"),
-    Attempt(name="more_features", pairs="exhaustive", image_scale=1.6, feature_scale=2.0),
-    Attempt(name="global", pairs="exhaustive", image_scale=1.6, feature_scale=2.0, mapper="global"),
-    Attempt(
-        name="guided", pairs="exhaustive", image_scale=1.6, feature_scale=2.0, guided=True, max_ratio=0.85
-    ),
-    Attempt(
-        name="affine", pairs="exhaustive", image_scale=1.2, feature_scale=2.0, affine=True, max_ratio=0.85
-    ),
+    Attempt(name="fast", pairs="sequential", max_trials=3000),
+    Attempt(name="exhaustive", pairs="exhaustive", max_trials=3000),
+    Attempt(name="affine", pairs="sequential", feature_scale=1.5, affine=True),
+    Attempt(name="affine_exhaustive", pairs="exhaustive", feature_scale=1.5, affine=True),
+    Attempt(name="more_features", pairs="exhaustive", image_scale=1.6, feature_scale=2.5),
+    Attempt(name="global", pairs="exhaustive", image_scale=1.6, feature_scale=2.5, mapper="global"),
 )
 """Video frames: neighbours first."""
 
 PHOTO_LADDER: tuple[Attempt, ...] = (
     Attempt(name="photos", pairs="exhaustive"),
-    Attempt(name="more_features", pairs="exhaustive", image_scale=1.6, feature_scale=2.0),
-    Attempt(name="global", pairs="exhaustive", image_scale=1.6, feature_scale=2.0, mapper="global"),
+    Attempt(name="affine", pairs="exhaustive", feature_scale=1.5, affine=True),
+    Attempt(name="more_features", pairs="exhaustive", image_scale=1.6, feature_scale=2.5),
+    Attempt(name="global", pairs="exhaustive", image_scale=1.6, feature_scale=2.5, mapper="global"),
     Attempt(
-        name="guided", pairs="exhaustive", image_scale=1.6, feature_scale=2.0, guided=True, max_ratio=0.85
-    ),
-    Attempt(
-        name="affine", pairs="exhaustive", image_scale=1.2, feature_scale=2.0, affine=True, max_ratio=0.85
+        name="affine_guided",
+        pairs="exhaustive",
+        image_scale=1.6,
+        feature_scale=2.0,
+        affine=True,
+        max_ratio=0.85,
+        guided=True,
     ),
 )
-"""Photo folders: all pairs from the start (``similar`` pairs above ``max_exhaustive`` photos)."""
+"""Photo folders: all pairs from the start (the most similar ones above ``max_exhaustive`` photos)."""
 
 
 def ladder(*, ordered: bool, options: CamerasOptions) -> tuple[Attempt, ...]:

@@ -1,0 +1,253 @@
+"""One attempt of the ladder: features, matches, mapping, checks, mending."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from walkaround.cameras.consistency import Consistency, check_cameras
+from walkaround.cameras.database import extract_features, match_pairs
+from walkaround.cameras.ladder import Attempt, is_enough, overall
+from walkaround.cameras.mapping import run_mapper
+from walkaround.cameras.mend import Scene, replace_cameras, retriangulate
+from walkaround.cameras.normalise import normalise
+from walkaround.cameras.options import CamerasOptions
+from walkaround.cameras.pairs import choose_pairs
+from walkaround.cameras.scoring import measure_model
+from walkaround.cameras.viewgraph import ViewGraph, delete_pairs, read_view_graph
+from walkaround.io.colmap import from_reconstruction
+from walkaround.types import Frame, SparseModel
+
+logger = logging.getLogger(__name__)
+
+MIN_VIEWS = 3
+SUSPECT = 0.6
+"""A camera whose support is below this is taken out and placed again."""
+FALSE_PAIR = 0.5
+"""A pair of which the poses explain less than this share is held to be a false match."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One model that an attempt found, normalised."""
+
+    attempt: str
+    model: SparseModel
+    scores: dict[str, float]
+    notes: dict[str, Any]
+
+    @property
+    def rank(self) -> float:
+        return overall(self.scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all attempts at one sequence share."""
+
+    image_dir: Path
+    frames: tuple[Frame, ...]
+    sizes: dict[tuple[int, int], list[str]]
+    focal_prior_px: float | None
+    ordered: bool
+    work: Path
+    options: CamerasOptions
+    seed: int
+    num_threads: int
+
+    @property
+    def names(self) -> list[str]:
+        return [frame.image for frame in self.frames]
+
+    @property
+    def times(self) -> dict[str, int] | None:
+        return {frame.image: frame.index for frame in self.frames} if self.ordered else None
+
+
+@dataclass(kw_only=True)
+class Found:
+    """A reconstruction under examination."""
+
+    reconstruction: Any
+    model: SparseModel
+    check: Consistency
+    mended: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+
+def make_attempt(attempt: Attempt, job: Job) -> Candidate | None:
+    """Run one attempt and return its best model by the scores, or None when there is none.
+
+    When the model from all pairs is weak, the mapper runs again without the pairs that the first model
+    cannot explain, then (for a video) with neighbours in time only: mapping is cheap beside the features.
+    """
+    database = prepare_database(attempt, job)
+    best: Candidate | None = None
+    for variant, prepare in _variants(attempt, job):
+        target = prepare(database, best)
+        if target is None:
+            continue
+        found = _map(target, attempt, job)
+        candidate = _best_of(found, f"{attempt.name}/{variant}", target, job)
+        if candidate is not None and (best is None or candidate.rank > best.rank):
+            best = candidate
+        if best is not None and is_enough(best.scores, job.options):
+            break
+    return best
+
+
+def prepare_database(attempt: Attempt, job: Job) -> Path:
+    """Extract and match; attempts that share features add to the same database."""
+    database = job.work / f"{attempt.features_key}.db"
+    if not database.exists():
+        extract_features(
+            database,
+            job.image_dir,
+            job.sizes,
+            attempt=attempt,
+            options=job.options,
+            focal_prior_px=job.focal_prior_px,
+            num_threads=job.num_threads,
+        )
+    pairs = choose_pairs(attempt, job.names, database, options=job.options)
+    match_pairs(
+        database, pairs, attempt=attempt, seed=job.seed, num_threads=job.num_threads, scratch_dir=job.work
+    )
+    return database
+
+
+Prepare = Callable[[Path, Candidate | None], Path | None]
+
+
+def _variants(attempt: Attempt, job: Job) -> tuple[tuple[str, Prepare], ...]:
+    """All pairs first; then without those that contradict the first model; then neighbours only."""
+
+    def cleaned(database: Path, best: Candidate | None) -> Path | None:
+        if best is None:
+            return None
+        graph = read_view_graph(database)
+        check = check_cameras(best.model, graph, ordered=job.ordered)
+        image = [view.frame.image for view in best.model.views]
+        false = [(image[p.first], image[p.second]) for p in check.pairs if p.share < FALSE_PAIR]
+        if job.times is not None:
+            times = job.times
+            false = [(a, b) for a, b in false if abs(times[a] - times[b]) > 2]
+        return _without(database, job.work / "cleaned.db", false) if false else None
+
+    def chain(database: Path, best: Candidate | None) -> Path | None:
+        times = job.times
+        if times is None:
+            return None
+        graph = read_view_graph(database)
+        far = [(a, b) for a, b in graph.matches if abs(times[a] - times[b]) > 3]
+        return _without(database, job.work / "chain.db", far) if far else None
+
+    return (("all", lambda database, best: database), ("cleaned", cleaned), ("chain", chain))
+
+
+def _without(database: Path, copy: Path, pairs: list[tuple[str, str]]) -> Path:
+    shutil.copyfile(database, copy)
+    delete_pairs(copy, pairs)
+    return copy
+
+
+def _map(database: Path, attempt: Attempt, job: Job) -> list[Any]:
+    found = run_mapper(database, job.image_dir, job.work, mapper=attempt.mapper, seed=job.seed)
+    return [rec for rec in found if rec.num_reg_images() >= MIN_VIEWS]
+
+
+def _best_of(found: list[Any], name: str, database: Path, job: Job) -> Candidate | None:
+    graph = read_view_graph(database)
+    models = [sorted(image.name for image in rec.images.values() if image.has_pose) for rec in found]
+    candidates = []
+    for reconstruction in found:
+        examined = mend(examine(reconstruction, graph, job), graph, database, job)
+        if len(examined.model.views) >= MIN_VIEWS:
+            candidates.append(_candidate(name, examined, models, job))
+    return max(candidates, key=lambda c: c.rank) if candidates else None
+
+
+def examine(reconstruction: Any, graph: ViewGraph, job: Job) -> Found:
+    """Check a reconstruction against all verified matches."""
+    model = from_reconstruction(reconstruction, job.frames)
+    check = check_cameras(model, graph, ordered=job.ordered)
+    return Found(reconstruction=reconstruction, model=model, check=check)
+
+
+def mend(found: Found, graph: ViewGraph, database: Path, job: Job) -> Found:
+    """Place suspect and missing cameras of a mostly right model again; drop those that stay wrong."""
+    registered = [view.frame.image for view in found.model.views]
+    suspects = [name for name, s in zip(registered, found.check.cameras, strict=True) if s < SUSPECT]
+    if len(suspects) > 0.34 * len(registered):  # the model as a whole is wrong: a matter for another attempt
+        return found
+    missing = [name for name in job.names if name not in registered]
+    if not suspects and not (missing and len(registered) >= 0.5 * len(job.frames)):
+        return found
+    scene = Scene(
+        database=database,
+        image_dir=job.image_dir,
+        scratch_dir=job.work,
+        graph=graph,
+        times=job.times,
+        seed=job.seed,
+    )
+    reconstruction = _copy(found.reconstruction)
+    placed = replace_cameras(reconstruction, [*suspects, *missing], scene)
+    if not suspects and not placed:
+        return found
+    again = examine(retriangulate(reconstruction, scene), graph, job)
+    worse = [
+        view.frame.image
+        for view, s in zip(again.model.views, again.check.cameras, strict=True)
+        if s < SUSPECT and view.frame.image in placed
+    ]
+    if worse:
+        reconstruction = again.reconstruction
+        _drop(reconstruction, worse)
+        again = examine(retriangulate(reconstruction, scene), graph, job)
+    names = {view.frame.image for view in again.model.views}
+    again.mended = sorted(name for name in placed if name in names)
+    again.dropped = sorted(name for name in suspects if name not in names)
+    logger.info("Mended cameras %s, dropped %s", again.mended, again.dropped)
+    return again
+
+
+def _copy(reconstruction: Any) -> Any:
+    return type(reconstruction)(reconstruction)
+
+
+def _drop(reconstruction: Any, names: list[str]) -> None:
+    for image in list(reconstruction.images.values()):
+        if image.name in names and image.has_pose:
+            reconstruction.deregister_frame(image.frame_id)
+
+
+def _candidate(name: str, found: Found, models: list[list[str]], job: Job) -> Candidate:
+    normalised, world = normalise(found.model)
+    apart = separate_models(models, [view.frame.image for view in normalised.views])
+    scores = measure_model(
+        normalised, num_frames=len(job.frames), num_models=1 + len(apart), consistency=found.check.score
+    )
+    notes: dict[str, Any] = {
+        "models": [[view.frame.image for view in normalised.views], *apart],
+        "mended": found.mended,
+        "dropped": found.dropped,
+        "up_source": world.up_source,
+        "support_plane": list(world.support_plane) if world.support_plane else None,
+    }
+    return Candidate(attempt=name, model=normalised, scores=scores, notes=notes)
+
+
+def separate_models(models: list[list[str]], kept: list[str]) -> list[list[str]]:
+    """Return the frames of the other models that the kept one lacks, each frame once."""
+    seen, apart = set(kept), []
+    for names in sorted(models, key=lambda m: (-len(m), m)):
+        rest = [name for name in names if name not in seen]
+        if len(rest) >= 2:
+            apart.append(rest)
+            seen |= set(rest)
+    return apart
