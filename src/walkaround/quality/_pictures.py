@@ -50,8 +50,8 @@ def still(image_path: Path, mask_path: Path, width: int) -> ByteArray | None:
         return small
     mask = cv2.resize(mask, (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA)
     contours, _ = cv2.findContours((mask > 127).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(small, contours, -1, (255, 255, 255), 3, cv2.LINE_AA)
-    cv2.drawContours(small, contours, -1, OUTLINE_BGR, 1, cv2.LINE_AA)
+    thickness = max(1, round(small.shape[1] / 110))
+    cv2.drawContours(small, contours, -1, OUTLINE_BGR, thickness, cv2.LINE_AA)
     return small
 
 
@@ -100,8 +100,8 @@ def cloud_side(
     """
     points = np.asarray(cloud.points_in_world, dtype=np.float64)
     low, high = np.percentile(points, [0.2, 99.8], axis=0)
-    centre, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2 + 1e-9
-    points = points - centre
+    points = points - (low + high) / 2
+    radius = float(np.percentile(np.linalg.norm(points, axis=1), 99.8)) + 1e-9
     view = _view_rotation(azimuth_deg, elevation_deg)  # rows: right, down, away
     in_view = points @ view.T
     scale = 0.94 * size / radius  # pixels of the double-size image

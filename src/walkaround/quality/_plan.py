@@ -23,16 +23,15 @@ def plan_svg(model: SparseModel, cloud: PointCloud | None) -> str:
 
     parts = [_rings(scale, reach), _object_dots(model, cloud, scale, reach), _arc(centres, 196.0)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, centres))
-    parts.append(
-        f'<polyline points="{path}" fill="none" stroke="var(--accent)" stroke-opacity=".35" stroke-width="1.2"/>'
-    )
-    step = max(1, len(model.views) // 10)
-    for number, view in enumerate(model.views):
+    parts.append(f'<polyline class="path" points="{path}"/>')
+    last_label = (math.inf, math.inf)
+    for view in model.views:
         forward = view.cam_from_world[2, :2]
         width = math.atan2(view.camera.width / 2, float(view.camera.K[0, 0]))
         parts.append(_frustum(at(view.centre), forward, width))
-        if number % step == 0:
-            x, y = at(view.centre * (1 + 0.1 * reach / max(float(np.linalg.norm(view.centre[:2])), 1e-9)))
+        x, y = at(view.centre * (1 + 0.1 * reach / max(float(np.linalg.norm(view.centre[:2])), 1e-9)))
+        if math.dist((x, y), last_label) > 24:
+            last_label = (x, y)
             label = html.escape(view.frame.image.rsplit(".", 1)[0].lstrip("0") or "0")
             parts.append(f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">{label}</text>')
     box = f"{-_HALF} {-_HALF} {2 * _HALF} {2 * _HALF}"
@@ -75,14 +74,12 @@ def _object_dots(model: SparseModel, cloud: PointCloud | None, scale: float, rea
 def _frustum(at: tuple[float, float], forward: FloatArray, half_angle: float) -> str:
     angle = math.atan2(-float(forward[1]), float(forward[0]))
     length = 17.0 / max(math.cos(half_angle), 0.3)
-    corners = [
-        (at[0] + length * math.cos(a), at[1] + length * math.sin(a))
-        for a in (angle - half_angle, angle + half_angle)
-    ]
+    sides = (angle - half_angle, angle + half_angle)
+    corners = [(at[0] + length * math.cos(side), at[1] + length * math.sin(side)) for side in sides]
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in [at, *corners])
     return (
-        f'<polygon points="{points}" fill="var(--accent)" fill-opacity=".16" stroke="var(--accent)" '
-        f'stroke-width="1" stroke-linejoin="round"/><circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="2.4" fill="var(--accent)"/>'
+        f'<polygon class="frustum" points="{points}"/>'
+        f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="2.4" fill="var(--accent)"/>'
     )
 
 
@@ -93,9 +90,8 @@ def _arc(centres: FloatArray, radius: float) -> str:
         return f'<circle r="{radius}" fill="none" stroke="var(--ring)" stroke-width="7"/>'
     arc = 360 - gap
     walked = _ring_piece(radius, start + gap, arc, 'stroke="var(--ring)" stroke-width="7"')
-    missing = _ring_piece(
-        radius, start + 2, gap - 4, 'stroke="var(--warn)" stroke-width="1.5" stroke-dasharray="2 6"'
-    )
+    dashes = 'stroke="var(--warn)" stroke-width="1.5" stroke-dasharray="2 6"'
+    missing = _ring_piece(radius, start + 2, gap - 4, dashes)
     middle = math.radians(start + gap / 2)
     x, y = (radius - 30) * math.cos(middle), -(radius - 30) * math.sin(middle)
     label = f'<text class="gap" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">gap {gap:.0f}°</text>'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from html import escape
+from typing import Any
 
 from walkaround.dataset.schema import SequenceRecord
 from walkaround.quality.rules import RULES, RULES_BY_CODE, Rule
@@ -63,34 +64,32 @@ def score_tables(record: SequenceRecord) -> str:
     """Compare every score with the limits that RULES sets, stage by stage."""
     rows = []
     for name, stage in record.stages.items():
+        if stage.scores:
+            rows.append(f'<tr class="group"><td colspan="5">{escape(name)}</td></tr>')
         for score, value in stage.scores.items():
-            rules = [rule for rule in RULES if rule.score == score]
-            rows.append(_score_row(name, score, value, rules))
-    if not rows:
-        return ""
-    head = (
-        '<tr><th>stage</th><th>score</th><th class="num">value</th><th class="num">limit</th><th></th></tr>'
-    )
-    return f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
+            rows.append(_score_row(score, value, [rule for rule in RULES if rule.score == score]))
+    return f'<div class="scroll"><table>{"".join(rows)}</table></div>' if rows else ""
 
 
-def _score_row(stage: str, score: str, value: float | None, rules: list[Rule]) -> str:
+def _score_row(score: str, value: float | None, rules: list[Rule]) -> str:
     measured = {score: math.nan if value is None else value}
     missed = [rule for rule in rules if rule.missed(measured)]
     failed = any(rule.verdict == "reject" for rule in missed)
     verdict = "fail" if failed else "warn" if missed else "pass"
     pill = f'<span class="pill {_VERDICTS[verdict]}">{verdict}</span>' if rules else ""
     number, unit = _value(score, value)
-    limits = "<br>".join(_limit(rule) for rule in rules)
+    limits = ", ".join(_limit(rule) for rule in rules)
+    why = " ".join(escape(rule.text) for rule in missed)
     return (
-        f'<tr><td class="stage">{escape(stage)}</td><td>{escape(_words(score))}</td>'
-        f'<td class="num">{number}{_spaced(unit)}</td><td class="num stage">{limits}</td><td>{pill}</td></tr>'
+        f'<tr><td>{escape(_words(score))}</td><td class="num">{number}{_spaced(unit)}</td>'
+        f'<td>{pill}</td><td class="stage">{limits}</td><td class="why">{why}</td></tr>'
     )
 
 
 def _limit(rule: Rule) -> str:
     sign, bound = ("≥", rule.low) if math.isfinite(rule.low) else ("≤", rule.high)
     number, unit = _value(rule.score, bound)
+    number = number.rstrip("0").rstrip(".") if "." in number else number
     return f"{sign} {number}{_spaced(unit)}"
 
 
@@ -131,7 +130,8 @@ def timings(record: SequenceRecord) -> str:
         share = 100 * stage.seconds / total if total else 0
         rows.append(
             f'<tr><td>{escape(name)}</td><td class="num">{stage.seconds:.1f} s</td>'
-            f'<td class="num stage">{stage.cpu_seconds:.1f} CPU s</td><td class="num stage">{share:.0f} %</td>'
+            f'<td class="num stage">{stage.cpu_seconds:.1f} CPU s</td>'
+            f'<td class="num stage">{share:.0f} %</td>'
             f'<td style="width:55%"><div class="bar"><i style="width:{width:.1f}%"></i></div></td></tr>'
         )
     cpu = sum(stage.cpu_seconds for stage in record.stages.values())
@@ -155,8 +155,7 @@ def provenance(record: SequenceRecord) -> str:
     rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in entries)
     blocks = [("Options", record.options), ("Stage notes", record.notes)]
     details = "".join(
-        f"<details><summary>{title}</summary><pre>{escape(json.dumps(value, indent=2, ensure_ascii=False))}</pre>"
-        "</details>"
+        f"<details><summary>{title}</summary><pre>{escape(_json(value))}</pre></details>"
         for title, value in blocks
         if value
     )
@@ -171,3 +170,7 @@ def _source_words(record: SequenceRecord) -> str:
         words += [source.codec, rate, f"rotated by {source.rotation_deg}°" if source.rotation_deg else ""]
     words.append(f"{source.num_frames} frames")
     return ", ".join(word for word in words if word)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

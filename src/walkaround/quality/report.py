@@ -20,10 +20,11 @@ from walkaround.io.atomic import write_bytes
 from walkaround.quality import _pictures as pictures
 from walkaround.quality._plan import plan_svg
 from walkaround.quality._tables import provenance, reasons, score_tables, tiles, timings
-from walkaround.types import PointCloud, SparseModel
+from walkaround.types import ByteArray, PointCloud, SparseModel
 
 logger = logging.getLogger(__name__)
 
+_SCORES_LEAD = "What was measured, beside the limits of the table of rules (docs/capture.md)."
 _TINTS = {"accepted": "good", "rejected": "bad", "incomplete": "warn"}
 
 
@@ -77,10 +78,10 @@ def _page(parts: _Parts) -> str:
     style = importlib.resources.files("walkaround.quality").joinpath("report.css").read_text(encoding="utf-8")
     sections = (
         _header(record),
-        _cloud_section(parts),
-        _cameras_and_scores(parts),
+        f'<div class="pair">{_cloud_section(parts)}{_plan_section(parts)}</div>',
         _contact_sheet(parts),
         _depth_section(parts),
+        _section("Scores", score_tables(record), lead=_SCORES_LEAD),
         _section("Timings", timings(record), identifier="timings"),
         _section("Where this comes from", provenance(record)),
         "<footer>Written by walkaround from the files of this folder alone. Units: the camera's orbit has "
@@ -128,11 +129,12 @@ def _contact_sheet(parts: _Parts) -> str:
     if not figures:
         return ""
     lead = "Every still that was kept, with its number and time."
-    if (parts.folder / "masks").is_dir():
+    masked = (parts.folder / "masks").is_dir()
+    if masked:
         lead += " The outline is the object's mask."
     if "cameras" in parts.record.stages and not all(frame.registered for frame in parts.record.frames):
         lead += " Dashed and grey: no camera could be placed."
-    return _section("Frames and masks", _grid(figures, parts), lead=lead)
+    return _section("Frames and masks" if masked else "Frames", _grid(figures, parts), lead=lead)
 
 
 def _still_figure(parts: _Parts, frame: FrameRecord) -> str:
@@ -183,26 +185,18 @@ def _cloud_section(parts: _Parts) -> str:
     return _section("Object", body, lead=f"The fused cloud, {count} points, from four sides.")
 
 
-def _cameras_and_scores(parts: _Parts) -> str:
-    scores = _section(
-        "Scores",
-        score_tables(parts.record),
-        lead="What was measured, beside the limits of the table of rules.",
-    )
+def _plan_section(parts: _Parts) -> str:
     if parts.model is None or not parts.model.views:
-        return scores
-    lead = "From above, z up, the object at the centre. The ring is the arc that was walked."
-    plan = _section("Cameras", plan_svg(parts.model, parts.cloud), lead=lead)
-    return f'<div class="pair">{plan}{scores}</div>'
+        return ""
+    lead = "From above, the object at the centre. The ring is the arc that was walked."
+    return _section("Cameras", plan_svg(parts.model, parts.cloud), lead=lead)
 
 
 def _grid(figures: list[str], parts: _Parts) -> str:
     return f'<div class="grid" style="--thumb:{parts.thumb_px // 2 + 5}px">{"".join(figures)}</div>'
 
 
-def _figure(
-    image: pictures.ByteArray | None, name: str, note: str, *, tint: str = "", quality: int = 80
-) -> str:
+def _figure(image: ByteArray | None, name: str, note: str, *, tint: str = "", quality: int = 80) -> str:
     if image is None:
         picture = '<div class="empty">missing</div>'
     else:
