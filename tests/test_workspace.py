@@ -62,12 +62,17 @@ def test_labels_that_work(label: str) -> None:
         "a\nb",
         ".work",
         "x" * 201,
-        "splits",
+        "é" * 150,
         "\u2028",
-    ]
-    + ["catalog.parquet", "Dataset.JSON", "é" * 150, "\udc80"],
+    ],
 )
 def test_labels_that_are_refused(label: str) -> None:
+    with pytest.raises(UsageError, match="Use a plain name"):
+        check_class_label(label)
+
+
+@pytest.mark.parametrize("label", ["splits", "catalog.parquet", "Dataset.JSON", "\udc80"])
+def test_more_labels_that_are_refused(label: str) -> None:
     with pytest.raises(UsageError, match="Use a plain name"):
         check_class_label(label)
 
@@ -283,7 +288,7 @@ def test_a_really_full_disk(small_disk: Path) -> None:
         return StageResult()
 
     with (
-        pytest.raises(OutputError, match=r"disk (is|was) full|disk full"),
+        pytest.raises(OutputError, match="disk"),
         open_workspace(small_disk, FRESH, STAGES) as workspace,
     ):
         workspace.run_stage("one", "k", fill)

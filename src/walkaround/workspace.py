@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 WORK_NAME = ".work"
 _RESERVED_LABELS = {"splits", "dataset.json", "catalog.parquet"}
+_ROOM_BYTES = 1 << 24
+"""After a failure: with less room than this, the full disk is blamed. (A writer that fails removes its own
+half file, so some room is back.)"""
 _ENDINGS = {
     ".jpg": (b"\xff\xd9",),
     ".png": (b"IEND\xaeB`\x82",),
@@ -164,6 +167,7 @@ class Workspace:
             try:
                 result = run(scratch)
             except SequenceRejected as rejection:
+                _probe(scratch, size=_ROOM_BYTES)  # perhaps nothing worked because the disk is full
                 reason, message = rejection.reason, str(rejection)
                 result = StageResult(scores=rejection.scores)
             outputs = self._check_outputs(scratch, self.stages[name])
@@ -173,7 +177,7 @@ class Workspace:
         except OSError as error:
             raise output_error(scratch, error) from error
         except Exception:
-            _probe(scratch)  # a library's own words for a full disk become ours
+            _probe(scratch, size=_ROOM_BYTES)  # a library's own words for a full disk become ours
             raise
         record = StageRecord(
             key=key,
@@ -259,9 +263,7 @@ def _checked_size(path: Path) -> int:
             file.seek(max(size - 16, 0))
             tail = file.read()
     if size == 0 or (endings and not tail.endswith(endings)):
-        raise OutputError(
-            f"{path.name} was cut off while writing; is the disk full? Free space and run again."
-        )
+        raise OutputError(f"{path.name} was cut off: is the disk full? Free some space and run again.")
     return size
 
 
@@ -360,12 +362,12 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _probe(folder: Path) -> None:
-    """Raise OutputError when ``folder`` has no room left for a small file."""
+def _probe(folder: Path, size: int = 1 << 16) -> None:
+    """Raise OutputError when ``folder`` has no room left for a file of ``size`` bytes."""
     path = folder / ".probe"
     try:
         with path.open("wb") as file:
-            file.write(b"\0" * 65536)
+            file.write(bytes(size))
             file.flush()
             os.fsync(file.fileno())
         path.unlink()
