@@ -59,7 +59,7 @@ def _inspect_video(source: Path) -> CaptureInfo:
     lost = info.promised_frames - info.num_frames
     if lost > max(1, 0.01 * info.promised_frames):
         warnings.append(
-            f"The video is cut off: {info.num_frames} of {info.promised_frames} frames are there and are used."
+            f"The video is cut off; {info.num_frames} of its {info.promised_frames} frames can be used."
         )
     return CaptureInfo(
         kind="video",

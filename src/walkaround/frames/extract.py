@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _MIDDLE_SHARE = 0.6
 """Of an interval: candidates come from its middle, so that neighbours do not meet at the border."""
-_CANDIDATES = 8
+_CANDIDATES = 6
 """An interval's frames that are measured; more would cost time and find nothing sharper."""
 
 

@@ -75,7 +75,7 @@ def xyz_from_rgb(primaries: str) -> FloatArray:  # (3, 3)
 @lru_cache
 def bt709_from(primaries: str) -> FloatArray:  # (3, 3)
     """Return the matrix from linear RGB of ``primaries`` to linear BT.709 (and sRGB) RGB."""
-    return np.linalg.solve(xyz_from_rgb("bt709"), xyz_from_rgb(primaries))
+    return np.asarray(np.linalg.solve(xyz_from_rgb("bt709"), xyz_from_rgb(primaries)), np.float64)
 
 
 def compress_highlights(linear: Float32Array) -> Float32Array:  # (..., 3) -> (..., 3)

@@ -24,7 +24,7 @@ class Exif:
 
 
 def read_exif(data: bytes) -> Exif:
-    """Read the orientation and focal length from the bytes of an image file; defaults where there are none."""
+    """Read the orientation and focal length from an image file's bytes; defaults where there are none."""
     tiff = _tiff_block(data)
     if tiff is None or len(tiff) < 8 or tiff[:2] not in (b"II", b"MM"):
         return Exif()

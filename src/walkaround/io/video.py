@@ -26,9 +26,7 @@ logger = logging.getLogger(__name__)
 
 # Real containers and raw streams only: a playlist or a script that is named .mp4 must not make libav
 # open other files, and nothing may reach the network.
-_FORMATS = (
-    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,ivf,h264,hevc,obu,m4v,mjpeg,gif,nut"
-)
+_FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,ivf,h264,hevc,obu,m4v,mjpeg,gif"
 _TRANSFERS = {16: "pq", 18: "hlg"}  # H.273 table 3; every other curve is shown as it is
 _PRIMARIES = {9: "bt2020", 11: "p3", 12: "p3"}  # H.273 table 2; SD primaries are taken as BT.709
 _MATRICES = {1: "ITU709", 4: "FCC", 5: "SMPTE170M", 6: "SMPTE170M", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
@@ -348,7 +346,7 @@ def _square_pixel_hw(height: int, width: int, pixel_aspect: float) -> tuple[int,
 
 
 def _resize(image: NDArray[Any], pixel_aspect: float, long_side_px: int | None) -> NDArray[Any]:
-    height, width = _square_pixel_hw(*image.shape[:2], pixel_aspect)
+    height, width = _square_pixel_hw(image.shape[0], image.shape[1], pixel_aspect)
     scale = min(1.0, long_side_px / max(height, width)) if long_side_px else 1.0
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if size == (image.shape[1], image.shape[0]):
