@@ -82,8 +82,29 @@ def _ncc_cost(source, height, width, h, offsets, weights, values, mean, variance
 
 @njit(fastmath=True, cache=True)
 def _plane_cost(  # type: ignore[no-untyped-def]
-    sources, sizes, A, b, u, v, w, wu, wv, offsets, weights, values, mean, variance, best, costs, maps, map_scale,
-    A_back, b_back, geometric, chosen, all_sources
+    sources,
+    sizes,
+    A,
+    b,
+    u,
+    v,
+    w,
+    wu,
+    wv,
+    offsets,
+    weights,
+    values,
+    mean,
+    variance,
+    best,
+    costs,
+    maps,
+    map_scale,
+    A_back,
+    b_back,
+    geometric,
+    chosen,
+    all_sources,
 ):
     """Return the cost of one plane: the mean of the ``best`` lowest source costs, plus consistency.
 
@@ -175,8 +196,33 @@ def _fill_patch(reference, y, x, offsets, sigma_color, weights, values):  # type
 
 @njit(parallel=True, fastmath=True, cache=True)
 def sweep(  # type: ignore[no-untyped-def]
-    reference, sources, sizes, A, b, planes, cost, active, color, iteration, seed, offsets, sigma_color, best,
-    w_low, w_high, w_step, slope_limit, reach, spread, fresh, maps, map_scale, A_back, b_back, geometric, select
+    reference,
+    sources,
+    sizes,
+    A,
+    b,
+    planes,
+    cost,
+    active,
+    color,
+    iteration,
+    seed,
+    offsets,
+    sigma_color,
+    best,
+    w_low,
+    w_high,
+    w_step,
+    slope_limit,
+    reach,
+    spread,
+    fresh,
+    maps,
+    map_scale,
+    A_back,
+    b_back,
+    geometric,
+    select,
 ):
     """One half (a checkerboard colour) of a PatchMatch iteration, in place.
 
@@ -258,8 +304,22 @@ def sweep(  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, fastmath=True, cache=True)
 def polish(  # type: ignore[no-untyped-def]
-    reference, sources, sizes, A, b, planes, cost, active, offsets, sigma_color, best, w_step, maps, map_scale,
-    A_back, b_back
+    reference,
+    sources,
+    sizes,
+    A,
+    b,
+    planes,
+    cost,
+    active,
+    offsets,
+    sigma_color,
+    best,
+    w_step,
+    maps,
+    map_scale,
+    A_back,
+    b_back,
 ):
     """Sub-pixel step: a parabola through the costs at w - d, w, w + d; also returns pure NCC costs."""
     f = np.float32

@@ -56,7 +56,10 @@ def run_colmap_cuda(
             depth = read_colmap_map(dense / "stereo" / "depth_maps" / f"{view.frame.image}.geometric.bin")
             # COLMAP's undistorted camera differs from ours: bring its map to our pinhole
             camera = pinholes.cameras[by_name[view.frame.image].camera_id]
-            yield (index, *_to_our_pinhole(depth, np.array(camera.calibration_matrix()), model, index, options))
+            yield (
+                index,
+                *_to_our_pinhole(depth, np.array(camera.calibration_matrix()), model, index, options),
+            )
 
 
 def _to_our_pinhole(

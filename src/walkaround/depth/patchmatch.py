@@ -15,6 +15,7 @@ import numpy as np
 
 from walkaround.depth import _kernels
 from walkaround.errors import InputError
+from walkaround.geometry.plane import fit_plane
 from walkaround.types import (
     BoolArray,
     Camera,
@@ -198,9 +199,7 @@ def initial_planes(model: SparseModel, views: list[StereoView], index: int, leve
             value = np.zeros((height, width), dtype=np.float32)
             empty[xy[inside, 1], xy[inside, 0]] = 0
             value[xy[inside, 1], xy[inside, 0]] = 1.0 / points[inside, 2]
-            _, labels = cv2.distanceTransformWithLabels(
-                empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-            )
+            _, labels = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
             table = np.zeros(labels.max() + 1, dtype=np.float32)
             table[labels[empty == 0]] = value[empty == 0]
             yy, xx = np.mgrid[:height, :width]
@@ -253,7 +252,10 @@ def run_level(
         maps, map_sizes = stack_maps([neighbour_maps[s] for s in ref.sources])
         map_scale = (map_sizes[:, ::-1] / sizes[:, ::-1]).astype(np.float32)
     else:
-        maps, map_scale = np.zeros((len(ref.sources), 1, 1), np.float32), np.ones((len(ref.sources), 2), np.float32)
+        maps, map_scale = (
+            np.zeros((len(ref.sources), 1, 1), np.float32),
+            np.ones((len(ref.sources), 2), np.float32),
+        )
     cost = np.full((height, width), 2.0, dtype=np.float32)
     mask = np.ones((height, width), dtype=np.bool_) if active is None else active
     step = disparity_step(views, index, level, warp)
@@ -376,11 +378,11 @@ def shared_region(
     return np.asarray(cv2.dilate(region, np.ones((7, 7), np.uint8)) > 0)
 
 
-def support_plane(views: list[StereoView], seed: int = 0) -> FloatArray | None:
+def support_plane(views: list[StereoView]) -> FloatArray | None:
     """Return the plane (a, b, c, d) that the object stands on, or None when no plane dominates.
 
-    RANSAC (Fischler and Bolles 1981, 10.1145/358669.358692) over the confident half-size points within
-    1.2 of the origin; the normal must lie within 45 degrees of the world's z axis.
+    Sought among the confident half-size points within 1.2 of the origin; the normal must lie within 45
+    degrees of the world's z axis.
     """
     cloud = []
     for view in views:
@@ -392,17 +394,5 @@ def support_plane(views: list[StereoView], seed: int = 0) -> FloatArray | None:
     points = np.concatenate(cloud) if cloud else np.zeros((0, 3))
     if len(points) < 200:
         return None
-    rng = np.random.default_rng(seed)
-    sample = points[rng.choice(len(points), min(len(points), 4000), replace=False)]
-    best, support = None, 0.0
-    for _ in range(400):
-        a, b, c = sample[rng.choice(len(sample), 3, replace=False)]
-        normal = np.cross(b - a, c - a)
-        length = float(np.linalg.norm(normal))
-        if length < 1e-9 or abs(normal[2]) < 0.7 * length:
-            continue
-        normal /= length
-        share = float((np.abs((sample - a) @ normal) < 0.006).mean())
-        if share > support:
-            best, support = np.array([*normal, -normal @ a]), share
-    return best if support > 0.15 else None
+    found = fit_plane(points, tolerance=0.006)
+    return found[0] if found is not None and found[1] > 0.15 else None

@@ -1,4 +1,4 @@
-"""What a user can set about the object's masks."""
+"""What a user can set about masks."""
 
 from __future__ import annotations
 
@@ -7,4 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class MasksOptions:
-    """Options of the object's masks."""
+    """Object masks."""
+
+    model: str | None = None
+    """Path of an ONNX segmentation model to help at the edges; without it geometry and colour decide."""
+    max_size: int = 960
+    """Long side in pixels at which masks are solved; they are written at the images' size."""
+    grid: int = 144
+    """Voxels along each side of the grid in which the object is found."""
+    refine_edges: bool = True
+    """Move the outline to the image's edges within a narrow band (graph cut on colour)."""

@@ -1,0 +1,227 @@
+"""The mask stage: one solid for the object, rendered into every view, outlines moved to image edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numba
+import numpy as np
+
+from walkaround.errors import InputError, SequenceRejected
+from walkaround.io.depth import read_depth, write_grey
+from walkaround.masks.flow import carry_mask
+from walkaround.masks.options import MasksOptions
+from walkaround.masks.silhouettes import belongs, refine_outline, render_silhouette, surface_points
+from walkaround.masks.solid import MaskView, Solid, find_object, find_void
+from walkaround.types import BoolArray, Float32Array, Frame, Progress, SparseModel, View, no_progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class MasksResult:
+    """What the stage reports beside the files."""
+
+    scores: dict[str, float]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def write_masks(
+    image_dir: Path,
+    frames: tuple[Frame, ...],
+    model: SparseModel,
+    depth_dir: Path,
+    mask_dir: Path,
+    *,
+    options: MasksOptions,
+    num_threads: int = 0,
+    progress: Progress = no_progress,
+) -> MasksResult:
+    """Write ``<stem>.png`` (8 bit, 0 or 255, the image's size) for every frame.
+
+    Registered frames get the object's solid rendered and refined; the others get their nearest registered
+    neighbour's mask carried over by optical flow.
+
+    Scores: ``object_views_share``, registered views in which the object shows; ``object_share``, its mean
+    share of the frame; ``border_share``, views in which it is cut by the border; ``mask_agreement``, mean
+    IoU between the masks and the solid carved from all of them; ``mask_flicker``, mean change of area
+    between neighbouring frames.
+
+    Raises
+    ------
+    SequenceRejected
+        No object at the centre of the walk-around.
+    """
+    limit = numba.config.NUMBA_NUM_THREADS
+    threads = max(1, min(num_threads or limit, limit))
+    numba.set_num_threads(threads)
+    with ThreadPoolExecutor(threads) as pool:
+        views = list(
+            pool.map(lambda view: load_view(image_dir, depth_dir, view, options.max_size), model.views)
+        )
+        progress(0.15)
+        probabilities = _learned(views, options)
+        solid = find_object(views, options.grid, shared_radius(views))
+        if solid is None:
+            raise SequenceRejected(
+                "no_object", "No solid object was found at the centre of the walk-around.",
+                {"object_views_share": 0.0},
+            )  # fmt: skip
+        progress(0.4)
+        masks = solve_masks(views, solid, options, probabilities, pool.map)
+    progress(0.8)
+    agreement = [
+        iou(mask, hull) for mask, hull in zip(masks, hull_silhouettes(views, solid, masks), strict=True)
+    ]
+    by_image = {view.view.frame.image: mask for view, mask in zip(views, masks, strict=True)}
+    _write_all(image_dir, frames, views, by_image, mask_dir)
+    progress(1.0)
+    notes = {"support_plane": None if solid.plane is None else [float(x) for x in solid.plane]}
+    return MasksResult(scores=_scores(masks, agreement), notes=notes)
+
+
+def load_view(image_dir: Path, depth_dir: Path, view: View, max_size: int) -> MaskView:
+    """Read a view's image and depth at the working size.
+
+    Raises
+    ------
+    InputError
+        The image cannot be read.
+    """
+    path = image_dir / view.frame.image
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise InputError(f"{path} cannot be read; run again with --overwrite to extract the frames anew.")
+    depth, valid = read_depth(depth_dir / (Path(view.frame.image).stem + ".png"))
+    scale = min(1.0, max_size / max(image.shape[:2]))
+    size = max(16, round(image.shape[1] * scale)), max(16, round(image.shape[0] * scale))
+    if scale < 1.0:
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        depth = cv2.resize(np.where(valid, depth, 0), size, interpolation=cv2.INTER_NEAREST)
+    depth = depth.astype(np.float32)
+    return MaskView(view=view, image_srgb=image, depth=depth, void=find_void(depth > 0))
+
+
+def shared_radius(views: list[MaskView]) -> float:
+    """Half the side of the cube in which the object is sought: what the frames show around the origin."""
+    reach = [
+        float(np.linalg.norm(view.view.centre)) * 0.5 * max(view.size_hw) / view.K[0, 0] for view in views
+    ]
+    return float(min(0.85, 1.05 * np.median(reach)))
+
+
+def solve_masks(
+    views: list[MaskView],
+    solid: Solid,
+    options: MasksOptions,
+    probabilities: list[Float32Array] | None,
+    run: Callable[..., Any] = map,
+) -> list[BoolArray]:
+    """Render and refine every view; a second round starts from the hull of the first."""
+
+    def solve(item: tuple[int, BoolArray], band_share: float) -> BoolArray:
+        index, silhouette = item
+        view = views[index]
+        points, rows, columns = view.world_points()
+        on = belongs(solid, points)
+        from_depth = np.zeros(view.size_hw, dtype=np.bool_)
+        elsewhere = np.zeros(view.size_hw, dtype=np.bool_)
+        from_depth[rows[on], columns[on]] = True
+        elsewhere[rows[~on], columns[~on]] = True
+        elsewhere = cv2.erode(elsewhere.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        band = max(2, round(band_share * max(view.size_hw)))
+        probability = probabilities[index] if probabilities is not None else None
+        if not options.refine_edges:
+            return np.asarray((silhouette & ~elsewhere) | from_depth)
+        return refine_outline(view, silhouette, from_depth, elsewhere, band, probability)
+
+    surface = surface_points(solid)
+    first = [render_silhouette(solid, surface, view) > 0 for view in views]
+    return list(run(lambda item: solve(item, 0.006), enumerate(first)))
+
+
+def hull_silhouettes(views: list[MaskView], solid: Solid, masks: list[BoolArray]) -> list[BoolArray]:
+    """Carve the grown solid by all masks (a voxel stays if nine tenths of the views have it inside)."""
+    from scipy import ndimage
+
+    grown = ndimage.binary_dilation(solid.occupied, iterations=2)
+    index = np.argwhere(grown)
+    points = index * solid.voxel + solid.origin
+    inside, seen = np.zeros(len(points)), np.zeros(len(points))
+    for view, mask in zip(views, masks, strict=True):
+        pose, K = view.view.cam_from_world, view.K
+        p = points @ pose[:3, :3].T + pose[:3, 3]
+        x, y = p[:, 0] / p[:, 2], p[:, 1] / p[:, 2]
+        bend = view.view.camera.distortion
+        r2 = x * x + y * y
+        radial = 1 + r2 * (bend[0] + r2 * bend[1])
+        u = np.floor(K[0, 0] * x * radial + K[0, 2]).astype(int)
+        v = np.floor(K[1, 1] * y * radial + K[1, 2]).astype(int)
+        h, w = view.size_hw
+        ok = (p[:, 2] > 0) & (u >= 0) & (v >= 0) & (u < w) & (v < h)
+        seen += ok
+        inside[ok] += mask[v[ok], u[ok]]
+    keep = inside >= 0.9 * np.maximum(seen, 1)
+    hull = np.zeros_like(grown)
+    hull[tuple(index[keep].T)] = True
+    carved = Solid(occupied=hull, origin=solid.origin, voxel=solid.voxel, plane=solid.plane)
+    surface = surface_points(carved)
+    return [render_silhouette(carved, surface, view) > 0 for view in views]
+
+
+def iou(a: BoolArray, b: BoolArray) -> float:
+    """Intersection over union; 1 when both are empty."""
+    union = float((a | b).sum())
+    return float((a & b).sum()) / union if union else 1.0
+
+
+def _learned(views: list[MaskView], options: MasksOptions) -> list[Float32Array] | None:
+    if options.model is None:
+        return None
+    from walkaround.masks.onnx import OnnxModel
+
+    model = OnnxModel(Path(options.model))
+    return [model.fg_probability(view.image_srgb[..., ::-1]) for view in views]
+
+
+def _write_all(
+    image_dir: Path,
+    frames: tuple[Frame, ...],
+    views: list[MaskView],
+    by_image: dict[str, BoolArray],
+    mask_dir: Path,
+) -> None:
+    registered = [view.view.frame for view in views]
+    for frame in frames:
+        image = cv2.imread(str(image_dir / frame.image), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if image is None:
+            raise InputError(f"{image_dir / frame.image} cannot be read; run again with --overwrite.")
+        if frame.image in by_image:
+            mask = by_image[frame.image]
+        else:
+            nearest = min(registered, key=lambda other: (abs(other.index - frame.index), other.index))
+            source = next(view for view in views if view.view.frame.image == nearest.image)
+            mask = carry_mask(source.image_srgb, by_image[nearest.image], image)
+        size = image.shape[1], image.shape[0]
+        soft = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+        write_grey(
+            mask_dir / (Path(frame.image).stem + ".png"), np.where(soft > 0.5, 255, 0).astype(np.uint8)
+        )
+
+
+def _scores(masks: list[BoolArray], agreement: list[float]) -> dict[str, float]:
+    areas = np.array([float(mask.mean()) for mask in masks])
+    shown = areas > 1e-4
+    cut = [bool(m[0].any() or m[-1].any() or m[:, 0].any() or m[:, -1].any()) for m in masks]
+    change = np.abs(np.diff(areas)) / np.maximum(np.minimum(areas[1:], areas[:-1]), 1e-6)
+    return {
+        "object_views_share": float(shown.mean()),
+        "object_share": float(areas.mean()),
+        "border_share": float(np.mean(cut)),
+        "mask_agreement": float(np.mean(agreement)),
+        "mask_agreement_worst": float(np.min(agreement)),
+        "mask_flicker": float(np.median(change)) if len(change) else 0.0,
+    }

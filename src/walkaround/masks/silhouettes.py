@@ -1,0 +1,127 @@
+"""Render the object's voxels into a view, and move the outline to the image's edges."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numba import njit
+from scipy import ndimage
+
+from walkaround.masks.solid import MaskView, Solid
+from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray
+
+
+def surface_points(solid: Solid) -> FloatArray:
+    """Return the centres of the voxels at the solid's surface, (N, 3)."""
+    inner = ndimage.binary_erosion(solid.occupied)
+    return np.argwhere(solid.occupied & ~inner) * solid.voxel + solid.origin
+
+
+@njit(cache=True)
+def _splat(points, rotation, translation, c, voxel, out):  # type: ignore[no-untyped-def]
+    """Draw every point as a square of the voxel's projected size into ``out`` (nearest depth)."""
+    height, width = out.shape
+    for n in range(points.shape[0]):
+        p = points[n]
+        z = rotation[2, 0] * p[0] + rotation[2, 1] * p[1] + rotation[2, 2] * p[2] + translation[2]
+        if z <= 1e-6:
+            continue
+        x = (rotation[0, 0] * p[0] + rotation[0, 1] * p[1] + rotation[0, 2] * p[2] + translation[0]) / z
+        y = (rotation[1, 0] * p[0] + rotation[1, 1] * p[1] + rotation[1, 2] * p[2] + translation[1]) / z
+        r2 = x * x + y * y
+        radial = 1.0 + r2 * (c[4] + r2 * c[5])
+        u = c[0] * x * radial + c[2]
+        v = c[1] * y * radial + c[3]
+        half = 0.5 * voxel * c[0] / z
+        u0, u1 = max(0, int(np.floor(u - half))), min(width - 1, int(np.floor(u + half)))
+        v0, v1 = max(0, int(np.floor(v - half))), min(height - 1, int(np.floor(v + half)))
+        for yy in range(v0, v1 + 1):
+            for xx in range(u0, u1 + 1):
+                if out[yy, xx] == 0 or z < out[yy, xx]:
+                    out[yy, xx] = z
+
+
+def render_silhouette(solid: Solid, points: FloatArray, view: MaskView) -> Float32Array:
+    """Return the (h, w) depth of the solid in the view, 0 where it is not."""
+    out = np.zeros(view.size_hw, dtype=np.float32)
+    pose, K, bend = view.view.cam_from_world, view.K, view.view.camera.distortion
+    c = np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2], bend[0], bend[1]])
+    rotation, translation = np.ascontiguousarray(pose[:3, :3]), np.ascontiguousarray(pose[:3, 3])
+    _splat(points, rotation, translation, c, solid.voxel, out)
+    return out
+
+
+def belongs(solid: Solid, points: FloatArray, margin: int = 1) -> BoolArray:
+    """Return which (N, 3) world points lie within ``margin`` voxels of the solid and above its plane."""
+    grown = ndimage.binary_dilation(solid.occupied, np.ones((3, 3, 3), bool), iterations=margin)
+    index = np.rint((points - solid.origin) / solid.voxel).astype(np.int64)
+    inside = ((index >= 0) & (index < np.array(grown.shape))).all(axis=1)
+    result = np.zeros(len(points), dtype=np.bool_)
+    result[inside] = grown[tuple(index[inside].T)]
+    if solid.plane is not None:
+        result &= points @ solid.plane[:3] + solid.plane[3] > 0.003
+    return result
+
+
+def refine_outline(
+    view: MaskView, silhouette: BoolArray, from_depth: BoolArray, not_object: BoolArray, band_px: int,
+    fg_probability: Float32Array | None = None,
+) -> BoolArray:  # fmt: skip
+    """Return the mask: sure inside and outside the band, a graph cut on colour within it.
+
+    Parameters
+    ----------
+    silhouette, from_depth, not_object
+        (h, w): the rendered solid; pixels whose own depth lies on it; pixels whose own depth lies elsewhere.
+    band_px
+        Half width of the band around the prior outline.
+    """
+    prior = (silhouette & ~not_object) | from_depth
+    prior = _tidy(prior)
+    if prior.sum() < 30:
+        return prior
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band_px + 1, 2 * band_px + 1))
+    inner = cv2.erode(prior.astype(np.uint8), kernel, borderValue=1) > 0
+    outer = cv2.dilate(prior.astype(np.uint8), kernel) > 0
+    if fg_probability is not None:
+        inner |= prior & (fg_probability > 0.9)
+        outer &= ~((fg_probability < 0.1) & ~inner)
+    labels = np.full(prior.shape, cv2.GC_BGD, dtype=np.uint8)
+    labels[outer] = np.where(prior[outer], cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+    labels[inner] = cv2.GC_FGD
+    if not inner.any():  # thinner than the band: trust the geometry
+        return prior
+    refined = _cut(view.image_srgb, labels, band_px)
+    return _tidy(refined | (prior & inner))
+
+
+def _cut(image: ByteArray, labels: ByteArray, band_px: int) -> BoolArray:
+    rows, columns = np.nonzero(labels != cv2.GC_BGD)
+    pad = 6 * band_px
+    top, bottom = max(0, rows.min() - pad), rows.max() + pad + 1
+    left, right = max(0, columns.min() - pad), columns.max() + pad + 1
+    window = np.ascontiguousarray(labels[top:bottom, left:right])
+    if not (window == cv2.GC_BGD).any():
+        return labels == cv2.GC_FGD
+    crop = np.ascontiguousarray(image[top:bottom, left:right])
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(0)
+    cv2.grabCut(crop, window, None, background, foreground, 2, cv2.GC_INIT_WITH_MASK)
+    out = np.zeros(labels.shape, dtype=np.bool_)
+    out[top:bottom, left:right] = (window == cv2.GC_FGD) | (window == cv2.GC_PR_FGD)
+    return out
+
+
+def _tidy(mask: BoolArray) -> BoolArray:
+    """Close pin holes and drop specks under 2 % of the largest part."""
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    if count <= 1:
+        return closed > 0
+    area = stats[:, cv2.CC_STAT_AREA].copy()
+    area[0] = 0
+    out = (area >= 0.02 * area.max())[labels] & (closed > 0)
+    holes, labels, stats, _ = cv2.connectedComponentsWithStats((~out).astype(np.uint8), connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] < max(12, 0.002 * out.sum())
+    small[0] = False
+    return np.asarray(out | (small[labels] & ~out)) if holes > 1 else out

@@ -1,0 +1,246 @@
+"""Find the object in 3-D: a voxel grid carved by every view's depth, cut at the support plane.
+
+For a voxel, each view says one of: *free* (the view sees a surface behind it), *surface*, *behind* (it is
+hidden by a nearer surface), *hole* (no depth, but inside a region with depth) or *void* (no depth in a large
+area: a plain or dark background). What is never free and seldom void is solid; of the solid parts above
+the support plane, the one at the centre of the walk-around is the object.
+
+Source of the carving rule: Kutulakos and Seitz 2000 (10.1023/A:1008191222954), with depth in place of colour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numba import njit, prange
+from scipy import ndimage
+
+from walkaround.geometry import normalised_rays
+from walkaround.geometry.plane import fit_plane
+from walkaround.types import BoolArray, Float32Array, FloatArray, IntArray, View
+
+
+@dataclass(kw_only=True)
+class MaskView:
+    """A registered view at the size masks are solved at."""
+
+    view: View
+    image_srgb: np.ndarray  # (h, w, 3) BGR as OpenCV reads it
+    depth: Float32Array  # (h, w), 0 = invalid
+    void: BoolArray  # (h, w) invalid depth in a large area
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.depth.shape[0], self.depth.shape[1]
+
+    @property
+    def K(self) -> FloatArray:
+        return self.view.camera.scaled(self.depth.shape[1], self.depth.shape[0]).K
+
+    def world_points(self, step: int = 1) -> tuple[FloatArray, IntArray, IntArray]:
+        """Return (N, 3) points of the valid pixels in the world, and their rows and columns."""
+        camera = self.view.camera.scaled(self.depth.shape[1], self.depth.shape[0])
+        rows, columns = np.nonzero(self.depth[::step, ::step] > 0)
+        rows, columns = rows * step, columns * step
+        rays = normalised_rays(camera, np.stack([columns + 0.5, rows + 0.5], axis=-1))
+        z = self.depth[rows, columns].astype(np.float64)
+        points = np.concatenate([rays * z[:, None], z[:, None]], axis=1)
+        pose = self.view.cam_from_world
+        return (points - pose[:3, 3]) @ pose[:3, :3], rows, columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solid:
+    """The object as voxels."""
+
+    occupied: BoolArray  # (nx, ny, nz)
+    origin: FloatArray  # (3,) centre of voxel (0, 0, 0)
+    voxel: float
+    plane: FloatArray | None  # support plane (a, b, c, d), normal up
+
+
+def find_void(valid: BoolArray) -> BoolArray:
+    """Return the invalid pixels that belong to a large or border-touching area without depth."""
+    height, width = valid.shape
+    closed = cv2.morphologyEx(valid.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((closed == 0).astype(np.uint8), connectivity=4)
+    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
+    area = stats[:, cv2.CC_STAT_AREA]
+    border = (left <= 1) | (top <= 1) | (right >= width - 1) | (bottom >= height - 1)
+    large = (border & (area > 0.002 * valid.size)) | (area > 0.08 * valid.size)
+    large[0] = False
+    return np.asarray(large[labels])
+
+
+def support_plane(views: list[MaskView], radius: float) -> FloatArray | None:
+    """Return the plane the object stands on, or None.
+
+    Of the horizontal planes in the height histogram along the dominant one's normal, the highest that
+    reaches the border of at least half the images (a table does, a box's lid does not); when none does,
+    the lowest.
+    """
+    cloud, at_border, owner = [], [], []
+    for index, view in enumerate(views):
+        points, rows, columns = view.world_points(step=6)
+        near = np.linalg.norm(points, axis=1) < 2.0 * radius
+        h, w = view.size_hw
+        edge = (rows < 0.06 * h) | (rows > 0.94 * h) | (columns < 0.06 * w) | (columns > 0.94 * w)
+        cloud.append(points[near])
+        at_border.append(edge[near])
+        owner.append(np.full(int(near.sum()), index))
+    points, border, owners = np.concatenate(cloud), np.concatenate(at_border), np.concatenate(owner)
+    tolerance = 0.012 * radius / 0.5
+    found = fit_plane(points, tolerance=tolerance)
+    if found is None or found[1] < 0.06:
+        return None
+    plane = found[0]
+    height = points @ plane[:3] + plane[3]
+    step = tolerance / 2
+    histogram, edges = np.histogram(height, bins=np.arange(-2 * radius, 2 * radius + step, step))
+    smooth = np.convolve(histogram, np.ones(4), mode="same")
+    peaks = [
+        k for k in range(3, len(smooth) - 3)
+        if smooth[k] == smooth[k - 3 : k + 4].max() and smooth[k] > 0.25 * smooth.max()
+    ]  # fmt: skip
+    candidates = []
+    for k in peaks:
+        level = float(edges[k])
+        on = np.abs(height - level) < tolerance
+        touching = np.unique(owners[on & border])
+        candidates.append((level, len(touching) / len(views)))
+    reaching = [level for level, share in candidates if share >= 0.5]
+    level = max(reaching) if reaching else min((level for level, _ in candidates), default=0.0)
+    on = np.abs(height - level) < 1.5 * tolerance
+    refined = fit_plane(points[on], tolerance=tolerance / 2)
+    return refined[0] if refined is not None else plane - np.array([0, 0, 0, level])
+
+
+@njit(parallel=True, cache=True)
+def _vote(occupied, origin, voxel, depths, voids, sizes, rotations, translations, intrinsics, tolerance):  # type: ignore[no-untyped-def]
+    """Return (nx, ny, nz, 4) uint8: views in which the voxel is free, surface or behind, void, seen."""
+    nx, ny, nz = occupied.shape
+    votes = np.zeros((nx, ny, nz, 4), np.uint8)
+    for i in prange(nx):
+        for j in range(ny):
+            for k in range(nz):
+                if not occupied[i, j, k]:
+                    continue
+                px = origin[0] + i * voxel
+                py = origin[1] + j * voxel
+                pz = origin[2] + k * voxel
+                for s in range(rotations.shape[0]):
+                    R = rotations[s]
+                    t = translations[s]
+                    z = R[2, 0] * px + R[2, 1] * py + R[2, 2] * pz + t[2]
+                    if z <= 1e-6:
+                        continue
+                    x = R[0, 0] * px + R[0, 1] * py + R[0, 2] * pz + t[0]
+                    y = R[1, 0] * px + R[1, 1] * py + R[1, 2] * pz + t[1]
+                    c = intrinsics[s]
+                    x /= z
+                    y /= z
+                    r2 = x * x + y * y
+                    radial = 1.0 + r2 * (c[4] + r2 * c[5])
+                    u = int(np.floor(c[0] * x * radial + c[2]))
+                    v = int(np.floor(c[1] * y * radial + c[3]))
+                    if u < 0 or v < 0 or u >= sizes[s, 1] or v >= sizes[s, 0]:
+                        continue
+                    votes[i, j, k, 3] += 1
+                    d = depths[s, v, u]
+                    if d > 0:
+                        if z < d - tolerance:
+                            votes[i, j, k, 0] += 1
+                        else:
+                            votes[i, j, k, 1] += 1
+                    elif voids[s, v, u]:
+                        votes[i, j, k, 2] += 1
+    return votes
+
+
+def camera_arrays(views: list[MaskView]) -> dict[str, Any]:
+    """Stack what the kernels need: depth, void, sizes, poses, intrinsics (fx, fy, cx, cy, k1, k2)."""
+    sizes = np.array([view.size_hw for view in views], dtype=np.int64)
+    shape = len(views), int(sizes[:, 0].max()), int(sizes[:, 1].max())
+    depths, voids = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
+    for n, view in enumerate(views):
+        h, w = view.size_hw
+        depths[n, :h, :w], voids[n, :h, :w] = view.depth, view.void
+    poses = np.stack([view.view.cam_from_world for view in views])
+    rows = []
+    for view in views:
+        K, bend = view.K, view.view.camera.distortion
+        rows.append([K[0, 0], K[1, 1], K[0, 2], K[1, 2], bend[0], bend[1]])
+    return {
+        "depths": depths,
+        "voids": voids,
+        "sizes": sizes,
+        "rotations": np.ascontiguousarray(poses[:, :3, :3]),
+        "translations": np.ascontiguousarray(poses[:, :3, 3]),
+        "intrinsics": np.array(rows),
+    }
+
+
+def carve(
+    views: list[MaskView], arrays: dict[str, Any], low: FloatArray, high: FloatArray, count: int,
+    plane: FloatArray | None,
+) -> Solid | None:  # fmt: skip
+    """Carve the box ``low``..``high`` into ``count`` voxels along its longest side; keep the central part."""
+    voxel = float((high - low).max()) / (count - 1)
+    shape = tuple(int(n) for n in np.ceil((high - low) / voxel).astype(int) + 1)
+    start = np.ones(shape, dtype=np.bool_)
+    grid = np.stack(np.meshgrid(*(low[a] + voxel * np.arange(shape[a]) for a in range(3)), indexing="ij"), -1)
+    if plane is not None:
+        start &= grid @ plane[:3] + plane[3] > max(0.006, 0.75 * voxel)
+    votes = _vote(start, low, voxel, **arrays, tolerance=max(1.2 * voxel, 0.006))
+    free, solid, void, seen = (votes[..., k].astype(np.float32) for k in range(4))
+    occupied = (
+        start & (seen >= 0.5 * len(views)) & (free <= 1 + 0.06 * seen) & (void <= 0.35 * seen) & (solid >= 2)
+    )
+    occupied = ndimage.binary_opening(occupied, iterations=1) | _thin_parts(occupied, solid, seen)
+    kept = central_component(occupied, grid, 0.5 * float((high - low).max()))
+    if kept is None:
+        return None
+    return Solid(occupied=kept, origin=low, voxel=voxel, plane=plane)
+
+
+def _thin_parts(occupied: BoolArray, solid: Float32Array, seen: Float32Array) -> BoolArray:
+    """Voxels that opening would lose but most views confirm: stems, handles, ears."""
+    return np.asarray(occupied & (solid >= 0.6 * seen))
+
+
+def central_component(occupied: BoolArray, grid: FloatArray, radius: float) -> BoolArray | None:
+    """Return the connected part with the most volume, weighted towards the origin; None when empty.
+
+    Parts at least a tenth as heavy that lie within two voxels of it come along.
+    """
+    near = ndimage.binary_dilation(occupied, iterations=1)
+    labels, count = ndimage.label(near)
+    if count == 0:
+        return None
+    labels[~occupied] = 0
+    weight = np.exp(-((grid**2).sum(axis=-1)) / (2 * (0.35 * radius) ** 2))
+    weights = ndimage.sum_labels(weight, labels, index=np.arange(1, count + 1))
+    best = int(np.argmax(weights)) + 1
+    kept = labels == best
+    return np.asarray(kept) if kept.sum() >= 20 else None
+
+
+def find_object(views: list[MaskView], count: int, radius: float) -> Solid | None:
+    """Find the object: a coarse grid over the shared space, then a fine one around what was found."""
+    arrays = camera_arrays(views)
+    plane = support_plane(views, radius)
+    solid = None
+    low, high = np.full(3, -radius), np.full(3, radius)
+    for _ in range(2):
+        found = carve(views, arrays, low, high, count, plane)
+        if found is None:
+            return solid
+        solid = found
+        index = np.argwhere(found.occupied)
+        low = found.origin + (index.min(axis=0) - 3) * found.voxel
+        high = found.origin + (index.max(axis=0) + 3) * found.voxel
+    return solid
