@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from walkaround.errors import UsageError
+from walkaround.io.colmap import CAMERA_MODELS
 from walkaround.types import SparseModel
-
-CAMERA_MODELS = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
 
 
 @dataclass(frozen=True, kw_only=True)

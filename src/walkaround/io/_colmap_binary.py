@@ -1,13 +1,20 @@
-"""Write a sparse model as the three classic COLMAP files, with pycolmap, byte for byte the same each time."""
+"""The three classic COLMAP files: written with pycolmap, the same bytes each time; checked before reading.
+
+pycolmap trusts the counts in a file: a truncated one sends it into endless loops or huge allocations. So the
+files' structure is walked first.
+"""
 
 from __future__ import annotations
 
+import functools
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from walkaround.errors import FormatError
 from walkaround.geometry import project, transform_points
 from walkaround.io.atomic import output_error, write_bytes
 from walkaround.types import Camera, FloatArray, IntArray, SparseModel, View
@@ -89,3 +96,66 @@ def _pixels(view: View, model: SparseModel, indices: IntArray) -> tuple[FloatArr
     pixels = project(view.camera, points)
     good = np.isfinite(pixels).all(axis=1)
     return pixels[good].reshape(-1, 2), indices[good]
+
+
+def check_files(folder: Path) -> None:
+    """Walk ``cameras.bin``, ``images.bin`` and ``points3D.bin``: every count must fit the file's size.
+
+    Raises
+    ------
+    FormatError
+        A file is missing, cut off, or not COLMAP's.
+    """
+    for name, walk in (
+        ("cameras.bin", _walk_camera),
+        ("images.bin", _walk_image),
+        ("points3D.bin", _walk_point),
+    ):
+        path = folder / name
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise FormatError(
+                f"{path} cannot be read ({error.strerror}); the COLMAP model is incomplete."
+            ) from error
+        try:
+            (count,) = struct.unpack_from("<Q", data)
+            offset = 8
+            for _ in range(count):
+                offset = walk(data, offset)
+                if offset > len(data):
+                    raise ValueError("too short")
+        except (struct.error, ValueError) as error:
+            raise FormatError(
+                f"{path} is cut off or not a COLMAP file ({len(data)} bytes); copy or download it again."
+            ) from error
+        if offset != len(data):
+            raise FormatError(f"{path} has {len(data) - offset} bytes too many; it is not a COLMAP 3 file.")
+
+
+def _walk_camera(data: bytes, offset: int) -> int:
+    _, model_id = struct.unpack_from("<Ii", data, offset)
+    count = _num_params().get(model_id)
+    if count is None:
+        raise ValueError(f"unknown camera model {model_id}")
+    return offset + 24 + 8 * count
+
+
+def _walk_image(data: bytes, offset: int) -> int:
+    end = data.index(b"\0", offset + 64)
+    (count,) = struct.unpack_from("<Q", data, end + 1)
+    return int(end + 9 + 24 * count)
+
+
+def _walk_point(data: bytes, offset: int) -> int:
+    (length,) = struct.unpack_from("<Q", data, offset + 43)
+    return int(offset + 51 + 8 * length)
+
+
+@functools.cache
+def _num_params() -> dict[int, int]:
+    from walkaround.io.colmap import load_pycolmap
+
+    pycolmap = load_pycolmap()
+    models = [m for m in pycolmap.CameraModelId.__members__.values() if m.value >= 0]
+    return {m.value: len(pycolmap.Camera.create_from_model_id(1, m, 100.0, 100, 100).params) for m in models}

@@ -16,7 +16,10 @@ from types import ModuleType
 import numpy as np
 
 from walkaround.errors import FormatError
+from walkaround.io._colmap_binary import check_files, write_model
 from walkaround.types import Camera, FloatArray, Frame, SparseModel, View
+
+CAMERA_MODELS = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL)
 
@@ -42,8 +45,6 @@ def write_sparse_model(folder: Path, model: SparseModel) -> None:
     ``folder`` must exist. Observations are written with the points projected into the views.
     Image ids are the frames' indices; one camera a distinct :class:`Camera`.
     """
-    from walkaround.io._colmap_binary import write_model
-
     write_model(folder, model)
 
 
@@ -58,10 +59,18 @@ def read_sparse_model(folder: Path, frames: tuple[Frame, ...] | None = None) -> 
     pycolmap = load_pycolmap()
     if not (folder / "cameras.bin").exists() and not (folder / "cameras.txt").exists():
         raise FormatError(f"{folder} holds no COLMAP model (cameras.bin or cameras.txt is missing).")
+    if (folder / "cameras.bin").exists():
+        check_files(folder)
     try:
         reconstruction = pycolmap.Reconstruction(str(folder))
     except (ValueError, RuntimeError, IndexError) as error:
         raise FormatError(f"{folder} is not a readable COLMAP model: {error}") from error
+    models = {camera.model.name for camera in reconstruction.cameras.values()}
+    if not models <= set(CAMERA_MODELS):
+        raise FormatError(
+            f"{folder} uses the camera models {sorted(models)}; supported are {', '.join(CAMERA_MODELS)}. "
+            "Undistort the images with COLMAP first."
+        )
     return from_reconstruction(reconstruction, frames)
 
 
