@@ -86,9 +86,10 @@ def measure(path: Path, repeats: int) -> str:
     rows = [(*timed(decode_only, path), *timed(extract, path)) for _ in range(repeats)]
     bare_wall, bare_cpu, own_wall, own_cpu = (statistics.median(column) for column in zip(*rows, strict=True))
     ratios = sorted(row[2] / row[0] for row in rows)
+    low, high = ratios[0], ratios[-1]
     return (
         f"| {path.name} | {bare_wall:.2f} / {bare_cpu:.2f} | {own_wall:.2f} / {own_cpu:.2f} "
-        f"| {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) | {own_cpu / bare_cpu:.2f} |"
+        f"| {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f}) | {own_cpu / bare_cpu:.2f} |"
     )
 
 

@@ -154,7 +154,7 @@ class _Writer:
         else:
             image = picture.image_srgb(self._options.long_side_px)
         write_jpeg(path, image, self._options.jpeg_quality)
-        gray = cv2.cvtColor(shrink(image, SHARPNESS_LONG_SIDE_PX), cv2.COLOR_RGB2GRAY)
+        gray = shrink(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), SHARPNESS_LONG_SIDE_PX)
         return _Written(sharpness(gray), float(gray.mean()) / 255.0)
 
 

@@ -300,7 +300,7 @@ def _rgb_signal(frame: Any, pixel_format: str) -> NDArray[Any]:  # (H, W, 3)
     """Return full-range R'G'B', still coded with the video's curve and primaries."""
     full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
     kind = av.video.reformatter.Interpolation
-    flags = kind.BICUBIC | kind.ACCURATE_RND | kind.FULL_CHR_H_INT | kind.BITEXACT
+    flags = kind.BILINEAR | kind.ACCURATE_RND | kind.FULL_CHR_H_INT | kind.BITEXACT
     extra: dict[str, Any] = {}
     if not frame.format.is_rgb:
         matrix = av.video.reformatter.Colorspace[_matrix(frame)]
