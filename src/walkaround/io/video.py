@@ -14,22 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from walkaround.errors import InputError
-from walkaround.io.color import srgb_from_signal
-from walkaround.types import ByteArray
+from walkaround.io.video_frame import (
+    DecodedFrame,
+    bit_depth,
+    orientation,
+    primaries,
+    square_pixel_hw,
+    transfer,
+)
 
 logger = logging.getLogger(__name__)
 
 # Real containers and raw streams only: a playlist or a script that is named .mp4 must not make libav
 # open other files, and nothing may reach the network.
 _FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,ivf,h264,hevc,obu,m4v,mjpeg,gif"
-_TRANSFERS = {16: "pq", 18: "hlg"}  # H.273 table 3; every other curve is shown as it is
-_PRIMARIES = {9: "bt2020", 11: "p3", 12: "p3"}  # H.273 table 2; SD primaries are taken as BT.709
-_MATRICES = {1: "ITU709", 4: "FCC", 5: "SMPTE170M", 6: "SMPTE170M", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
 _REMEDY = "Pass a video that plays, for example an .mp4 or .mov from a phone, or a folder of photos."
 
 
@@ -54,47 +55,6 @@ class VideoInfo:
     bit_depth: int
     transfer: str
     primaries: str
-
-
-class DecodedFrame:
-    """A frame as the decoder left it.
-
-    Attributes
-    ----------
-    source_index
-        0-based, in the order of decoding.
-    timestamp_s
-        From the first frame of the file.
-    """
-
-    def __init__(self, frame: Any, source_index: int, timestamp_s: float, pixel_aspect: float) -> None:
-        self._frame = frame
-        self._pixel_aspect = pixel_aspect
-        self.source_index = source_index
-        self.timestamp_s = timestamp_s
-
-    def luma(self, long_side_px: int) -> ByteArray:  # (h, w)
-        """Return the luma plane, not rotated, shrunk by the whole factor that comes closest to the size.
-
-        Whole factors take OpenCV's fast path: 1080p to 960 px costs well under a millisecond.
-        """
-        plane = _luma_plane(self._frame)
-        factor = max(1, round(max(plane.shape) / long_side_px))
-        if factor > 1:
-            size = (max(1, plane.shape[1] // factor), max(1, plane.shape[0] // factor))
-            whole = plane[: size[1] * factor, : size[0] * factor] if min(plane.shape) >= factor else plane
-            plane = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
-        return plane if plane.dtype == np.uint8 else (plane >> (_bit_depth(self._frame) - 8)).astype(np.uint8)
-
-    def image_srgb(self, long_side_px: int | None = None) -> ByteArray:  # (H, W, 3)
-        """Return the picture as shown, in 8-bit sRGB, shrunk to ``long_side_px`` if it is larger."""
-        frame = self._frame
-        transfer, primaries = _transfer(frame), _primaries(frame)
-        plain = transfer == "srgb" and primaries == "bt709"
-        signal = _rgb_signal(frame, "rgb24" if plain else "rgb48le")
-        signal = _resize(signal, self._pixel_aspect, long_side_px)
-        image = signal if plain else srgb_from_signal(signal, transfer=transfer, primaries=primaries)
-        return np.ascontiguousarray(_as_shown(image, *_orientation(frame)), dtype=np.uint8)
 
 
 class VideoReader:
@@ -206,8 +166,8 @@ def probe_video(path: Path) -> VideoInfo:
     with VideoReader(path, num_threads=1) as reader:
         times = reader.packet_times()
         frame = reader.first_frame()
-        turn, _ = _orientation(frame)
-        shown_hw = _square_pixel_hw(frame.height, frame.width, reader.pixel_aspect)
+        turn, _ = orientation(frame)
+        shown_hw = square_pixel_hw(frame.height, frame.width, reader.pixel_aspect)
         height, width = shown_hw[::-1] if turn % 180 else shown_hw
         duration, rate, variable = _timing(times)
         return VideoInfo(
@@ -222,9 +182,9 @@ def probe_video(path: Path) -> VideoInfo:
             duration_s=duration,
             num_frames=len(times),
             promised_frames=reader.promised_frames,
-            bit_depth=_bit_depth(frame),
-            transfer=_transfer(frame),
-            primaries=_primaries(frame),
+            bit_depth=bit_depth(frame),
+            transfer=transfer(frame),
+            primaries=primaries(frame),
         )
 
 
@@ -269,87 +229,3 @@ def _timing(times: list[float]) -> tuple[float, float, bool]:
         return 0.0, 0.0, False
     variable = float(np.mean(np.abs(steps - median) > 0.2 * median)) > 0.02
     return span + median, (len(times) - 1) / span, variable
-
-
-def _bit_depth(frame: Any) -> int:
-    return int(frame.format.components[0].bits)
-
-
-def _transfer(frame: Any) -> str:
-    return _TRANSFERS.get(int(frame.color_trc), "srgb")
-
-
-def _primaries(frame: Any) -> str:
-    tagged = _PRIMARIES.get(int(frame.color_primaries))
-    if tagged is None and _transfer(frame) != "srgb":
-        return "bt2020"  # BT.2100 knows no other
-    return tagged or "bt709"
-
-
-def _matrix(frame: Any) -> str:
-    """Name the YCbCr matrix; where the file does not say, HDR is BT.2020, HD BT.709, the rest BT.601."""
-    tagged = _MATRICES.get(int(frame.colorspace))
-    if tagged is not None:
-        return tagged
-    if _primaries(frame) == "bt2020":
-        return "BT2020"
-    return "ITU709" if frame.width >= 1280 or frame.height > 576 else "SMPTE170M"
-
-
-def _rgb_signal(frame: Any, pixel_format: str) -> NDArray[Any]:  # (H, W, 3)
-    """Return full-range R'G'B', still coded with the video's curve and primaries."""
-    full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
-    kind = av.video.reformatter.Interpolation
-    flags = kind.BILINEAR | kind.ACCURATE_RND | kind.FULL_CHR_H_INT | kind.BITEXACT
-    extra: dict[str, Any] = {}
-    if not frame.format.is_rgb:
-        matrix = av.video.reformatter.Colorspace[_matrix(frame)]
-        extra = {"src_colorspace": matrix, "src_color_range": 2 if full else 1, "dst_color_range": 2}
-    rgb = frame.reformat(format=pixel_format, interpolation=flags, threads=1, **extra)
-    signal: NDArray[Any] = rgb.to_ndarray()
-    return signal
-
-
-def _luma_plane(frame: Any) -> NDArray[Any]:  # (H, W) uint8 or uint16
-    """View the frame's first plane where it is luma; else convert."""
-    name, depth = frame.format.name, _bit_depth(frame)
-    planar = name.startswith(("yuv", "nv", "gray")) and not name.startswith("yuyv")
-    if not planar or (depth > 8 and not name.endswith("le")):
-        frame = frame.reformat(format="gray")
-        depth = 8
-    plane = frame.planes[0]
-    kind = np.uint8 if depth <= 8 else np.uint16
-    rows = np.frombuffer(plane, kind).reshape(-1, plane.line_size // np.dtype(kind).itemsize)
-    return rows[: frame.height, : frame.width]
-
-
-def _orientation(frame: Any) -> tuple[int, bool]:
-    """Return the clockwise turn in degrees (0, 90, 180, 270) and whether to mirror left-right after it."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return 0, False
-    a, b, _, c, d = np.frombuffer(bytes(data), "<i4")[:5].astype(float) / 65536.0
-    mirrored = a * d - b * c < 0
-    if mirrored:  # undo the mirror on the output's x axis
-        a, c = -a, -c
-    turn = round(np.degrees(np.arctan2(b, a)) / 90.0) * 90 % 360
-    return int(turn), bool(mirrored)
-
-
-def _as_shown(image: ByteArray, turn: int, mirrored: bool) -> ByteArray:
-    turned = np.rot90(image, -turn // 90)
-    return turned[:, ::-1] if mirrored else turned
-
-
-def _square_pixel_hw(height: int, width: int, pixel_aspect: float) -> tuple[int, int]:
-    return height, max(1, round(width * pixel_aspect))
-
-
-def _resize(image: NDArray[Any], pixel_aspect: float, long_side_px: int | None) -> NDArray[Any]:
-    height, width = _square_pixel_hw(image.shape[0], image.shape[1], pixel_aspect)
-    scale = min(1.0, long_side_px / max(height, width)) if long_side_px else 1.0
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if size == (image.shape[1], image.shape[0]):
-        return image
-    resized: NDArray[Any] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return resized
