@@ -12,7 +12,7 @@ import pytest
 
 from walkaround.cameras import CamerasOptions, estimate_cameras
 from walkaround.cameras.attempt import separate_models
-from walkaround.cameras.consistency import check_cameras
+from walkaround.cameras.consistency import check_cameras, temporal_jumps
 from walkaround.cameras.ladder import is_enough, ladder, overall
 from walkaround.cameras.mend import Scene, replace_cameras, retriangulate
 from walkaround.cameras.normalise import apply_similarity, arc_around, normalise
@@ -118,6 +118,13 @@ def test_a_folded_section_is_found_at_its_cut() -> None:
     check = check_cameras(fold(model, range(8, 16)), graph, ordered=True)
     assert check.score < 0.5
     assert int(check.cuts.argmin()) == 7
+
+
+def test_a_jump_in_time_is_seen_and_a_smooth_walk_is_not() -> None:
+    model, _ = make_orbit()
+    assert not temporal_jumps(model).any()
+    jumped = temporal_jumps(fold(model, [6], degrees=60))
+    assert jumped[6] and not jumped[[0, 1, 2, 3, 9, 10, 11]].any()
 
 
 def test_a_model_without_matches_has_no_support() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from walkaround.cameras.rays import keypoint_rays
 from walkaround.cameras.viewgraph import ViewGraph
@@ -18,6 +19,8 @@ from walkaround.types import BoolArray, FloatArray, IntArray, SparseModel, View
 
 NEAR_IN_TIME = 3
 STRONGEST_PAIRS = 6
+UNDISPUTED = 0.85
+"""A camera with at least this support may jump: the matches are better evidence than smoothness."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +65,38 @@ def check_cameras(model: SparseModel, graph: ViewGraph, *, ordered: bool) -> Con
     cameras = np.array([_camera_support(i, pairs, times, ordered) for i in range(len(model.views))])
     cuts = np.ones(max(len(model.views) - 1, 0))
     if ordered:
+        jumps = temporal_jumps(model)
+        cameras = np.where(jumps & (cameras < UNDISPUTED), 0.5 * cameras, cameras)
         for step in range(len(cuts)):
             cuts[step] = _cut_support(step, pairs)
     return Consistency(cameras=cameras, cuts=cuts, pairs=pairs)
+
+
+def temporal_jumps(model: SparseModel) -> BoolArray:
+    """Return which cameras (N,) leave the smooth path of their neighbours in time, in place and in turn.
+
+    Each camera is compared with the middle of the previous and the next one. Hands shake, so a jump must
+    stand out from the spread of the whole walk: six robust standard deviations, and at least a whole step
+    and 8 degrees.
+    """
+    count = len(model.views)
+    if count < 5:
+        return np.zeros(count, dtype=bool)
+    times = np.array([view.frame.index for view in model.views], dtype=np.float64)
+    centres = np.array([view.centre for view in model.views])
+    steps = np.linalg.norm(np.diff(centres, axis=0), axis=1) / np.maximum(np.diff(times), 1.0)
+    shift, turn = np.zeros(count), np.zeros(count)
+    for i in range(1, count - 1):
+        weight = (times[i] - times[i - 1]) / (times[i + 1] - times[i - 1])
+        middle = (1 - weight) * centres[i - 1] + weight * centres[i + 1]
+        shift[i] = np.linalg.norm(centres[i] - middle)
+        rotations = [model.views[k].cam_from_world[:3, :3] for k in (i - 1, i, i + 1)]
+        span = Rotation.from_matrix(rotations[2] @ rotations[0].T).as_rotvec()
+        between = Rotation.from_rotvec(weight * span).as_matrix() @ rotations[0]
+        turn[i] = np.degrees(Rotation.from_matrix(rotations[1] @ between.T).magnitude())
+    far = shift > max(6 * 1.4826 * float(np.median(shift[1:-1])), float(np.median(steps)))
+    turned = turn > max(6 * 1.4826 * float(np.median(turn[1:-1])), 8.0)
+    return np.asarray(far & turned, dtype=bool)
 
 
 def check_pairs(model: SparseModel, graph: ViewGraph) -> list[PairCheck]:
