@@ -72,15 +72,12 @@ def extract_frames(
 ) -> Result:
     calls.append("frames")
     rng = np.random.default_rng(_digest(source, options))
-    frames = []
-    for index in range(1, NUM_FRAMES + 1):
-        name = f"{index:03d}.jpg"
+    for frame in make_frames():
         image = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
         cv2.circle(image, (WIDTH // 2, HEIGHT // 2), 24, [int(x) for x in rng.integers(0, 160, 3)], -1)
-        cv2.imwrite(str(image_dir / name), image)
-        progress(index / NUM_FRAMES)
-        frames.append(Frame(index=index, image=name, source_index=index * 10, timestamp_s=float(index)))
-    return _result("frames", frames=tuple(frames))
+        cv2.imwrite(str(image_dir / frame.image), image)
+        progress(frame.index / NUM_FRAMES)
+    return _result("frames", frames=make_frames())
 
 
 def make_model(frames: tuple[Frame, ...], *, seed: int = 0) -> SparseModel:
@@ -117,8 +114,18 @@ def estimate_cameras(image_dir: Path, frames: tuple[Frame, ...], *, scratch_dir:
     return _result("cameras", model=make_model(frames, seed=seed), notes={"attempt": "fake"})
 
 
-def read_sparse_model(folder: Path, frames: tuple[Frame, ...]) -> SparseModel:
-    return dataclasses.replace(make_model(frames), points_in_world=np.array([[_digest(folder), 0, 0.0]]))
+def make_frames() -> tuple[Frame, ...]:
+    return tuple(
+        Frame(index=index, image=f"{index:03d}.jpg", source_index=index * 10, timestamp_s=float(index))
+        for index in range(1, NUM_FRAMES + 1)
+    )
+
+
+def read_sparse_model(folder: Path, frames: tuple[Frame, ...] | None = None) -> SparseModel:
+    """Stand for the model on disk: its points say what the files hold."""
+    model = make_model(frames or make_frames())
+    points = np.repeat([[_digest(folder) / 2**33, 0.0, 0.0]], 50, axis=0)
+    return dataclasses.replace(model, points_in_world=points)
 
 
 def write_depth_maps(

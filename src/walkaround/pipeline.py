@@ -25,7 +25,7 @@ from walkaround.cameras.options import CamerasOptions
 from walkaround.capture import CaptureOptions, inspect_capture
 from walkaround.cloud.options import CloudOptions
 from walkaround.dataset.classes import check_against_table, read_class_table
-from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord
+from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord, StageRecord
 from walkaround.dataset.wipe import Wipe
 from walkaround.depth.options import DepthOptions
 from walkaround.errors import SequenceRejected
@@ -152,7 +152,7 @@ def build_sequence(
             and run("cloud", options.cloud, lambda scratch: _cloud_stage(run, scratch))
         )
         run.finish()
-        judged = {"class_label": label, **verdict(workspace.record)}
+        judged = {"class_label": label, **run.verdict()}
         run("quality", judged, lambda scratch: _quality_stage(run, scratch))
         run.finish()
         record = workspace.record
@@ -286,6 +286,7 @@ class _Run:
         self.progress = progress
         self._upstream = upstream
         self._wipe = wipe
+        self._run_names: list[str] = []
 
     @property
     def folder(self) -> Path:
@@ -326,11 +327,16 @@ class _Run:
             record = workspace.run_stage(name, key, lambda scratch: self._wiped(run, scratch), **updates)
             logger.info("%s: %.1f s", name, record.seconds)
         self.progress(name, 1.0)
-        return verdict(workspace.record)["status"] != "rejected"
+        self._run_names.append(name)
+        return self.verdict()["status"] != "rejected"
 
     def finish(self) -> None:
         """Write the verdict over all scores so far."""
-        self.workspace.update(**self._settings(), **verdict(self.workspace.record))
+        self.workspace.update(**self._settings(), **self.verdict())
+
+    def verdict(self) -> dict[str, Any]:
+        """Judge what this run reached; a later stage's old scores do not count."""
+        return verdict({name: self.workspace.record.stages[name] for name in self._run_names})
 
     def _settings(self) -> dict[str, Any]:
         options = {name: options_to_dict(getattr(self.options, name)) for name in _STAGES_WITH_OPTIONS}
@@ -348,12 +354,12 @@ class _Run:
         )
 
 
-def verdict(record: SequenceRecord) -> dict[str, Any]:
-    """Judge all scores of a record: the fields ``status``, ``reasons`` and ``message``."""
-    measured = {name: math.nan if value is None else value for name, value in record.scores.items()}
-    status, reasons = judge(measured)
+def verdict(stages: Mapping[str, StageRecord]) -> dict[str, Any]:
+    """Judge the scores of stages: the fields ``status``, ``reasons`` and ``message`` of a record."""
+    scores = {name: value for stage in stages.values() for name, value in stage.scores.items()}
+    status, reasons = judge({name: math.nan if value is None else value for name, value in scores.items()})
     messages = [RULES_BY_CODE[code].text for code in reasons if RULES_BY_CODE[code].verdict == "reject"]
-    for stage in record.stages.values():
+    for stage in stages.values():
         if stage.reason:
             status = "rejected"
             messages.append(stage.message)

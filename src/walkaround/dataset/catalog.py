@@ -106,16 +106,17 @@ def catalog_row(record: SequenceRecord) -> dict[str, Any]:
 
 
 def _update_catalog(root: Path, record: SequenceRecord) -> None:
-    try:
-        rows = read_catalog(root).to_pylist() if (root / CATALOG_NAME).exists() else _rows_on_disk(root)
-    except FormatError as error:
-        logger.warning("%s It is written again.", error)
-        rows = _rows_on_disk(root)
+    rows: list[dict[str, Any]] | None = None
+    if (root / CATALOG_NAME).exists():
+        try:
+            rows = read_catalog(root).to_pylist()
+        except FormatError as error:
+            logger.warning("%s It is written again.", error)
     row = catalog_row(record)
-    others = [old for old in rows if old["instance_id"] != record.instance_id]
-    if (root / CATALOG_NAME).exists() and row in rows and len(others) == len(rows) - 1:
-        return
-    _write_catalog(root, [*others, row])
+    known = _rows_on_disk(root) if rows is None else rows
+    others = [old for old in known if old["instance_id"] != record.instance_id]
+    if rows is None or row not in rows or len(others) != len(rows) - 1:
+        _write_catalog(root, [*others, row])
 
 
 def _rows_on_disk(root: Path) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ class Wipe:
         names |= {name: "the input" for name in whole if name}
         self._names = {name: word for name, word in names.items() if name not in (".", "..", "/")}
         longest_first = sorted(self._names, key=len, reverse=True)
-        self._pattern = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, longest_first))})(?![\w-])")
+        self._pattern = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, longest_first))})(?![\w-]|\.\w)")
 
     def __call__(self, value: Any) -> Any:
         """Return ``value`` with every name replaced."""
