@@ -214,7 +214,7 @@ def broken_file(folder: Path, kind: str) -> Path:
     elif kind == "sound":
         with av.open(str(path), "w") as container:
             stream = container.add_stream("aac", rate=44100, layout="mono")
-            frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
             frame.sample_rate, frame.pts, frame.time_base = 44100, 0, Fraction(1, 44100)
             container.mux(stream.encode(frame))
             container.mux(stream.encode())

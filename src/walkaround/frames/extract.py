@@ -17,15 +17,16 @@ from walkaround.frames.measure import SHARPNESS_LONG_SIDE_PX, focus, sharpness
 from walkaround.frames.motion import TRACK_LONG_SIDE_PX, MotionMeter, is_near_duplicate
 from walkaround.io.atomic import output_error
 from walkaround.io.image import decode_photo, read_file, shrink, write_jpeg
-from walkaround.io.video import DecodedFrame, VideoReader
+from walkaround.io.video import VideoReader
+from walkaround.io.video_frame import DecodedFrame
 from walkaround.types import ByteArray, CaptureInfo, Frame, Progress, no_progress
 
 logger = logging.getLogger(__name__)
 
 _MIDDLE_SHARE = 0.6
 """Of an interval: candidates come from its middle, so that neighbours do not meet at the border."""
-_CANDIDATES = 6
-"""An interval's frames that are measured; more would cost time and find nothing sharper."""
+_CANDIDATES = 16
+"""At most so many frames of an interval are measured, evenly; long videos have hundreds."""
 
 
 @dataclass(frozen=True, kw_only=True)

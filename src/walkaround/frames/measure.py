@@ -8,6 +8,9 @@ import numpy as np
 from walkaround.types import ByteArray, Float32Array
 
 SHARPNESS_LONG_SIDE_PX = 960
+_NOISE_LEVELS = 2.0
+"""Smaller steps between neighbours are noise and rounding, in flat and in blurred parts alike."""
+_MIN_SEEN_SHARE = 0.001
 
 
 def focus(luma: ByteArray) -> float:
@@ -38,7 +41,7 @@ def sharpness(gray: ByteArray) -> float:
     The picture is blurred once more; what was sharp loses most of its differences between neighbours,
     what was blurred already loses few. Crete and others, "The blur effect", 2007,
     doi:10.1117/12.702790, with a 9-px box, as 1 - blur. Measured at a long side of at most 960 px, so it
-    means blur relative to the picture, not to the pixel.
+    means blur relative to the picture, not to the pixel. 0 also where the picture shows nothing at all.
 
     Parameters
     ----------
@@ -49,9 +52,12 @@ def sharpness(gray: ByteArray) -> float:
     image = gray.astype(np.float32)
     for kernel in ((9, 1), (1, 9)):
         differences, blurred = (_steps(x, across=kernel[0] > 1) for x in (image, cv2.blur(image, kernel)))
-        total = cv2.norm(differences, cv2.NORM_L1)
-        lost = cv2.norm(cv2.max(cv2.subtract(differences, blurred), 0.0), cv2.NORM_L1)
-        values.append(lost / total if total > 0 else 0.0)
+        seen = cv2.compare(differences, _NOISE_LEVELS, cv2.CMP_GE)
+        if cv2.countNonZero(seen) < _MIN_SEEN_SHARE * seen.size:
+            return 0.0
+        total = cv2.norm(differences, cv2.NORM_L1, seen)
+        lost = cv2.norm(cv2.max(cv2.subtract(differences, blurred), 0.0), cv2.NORM_L1, seen)
+        values.append(lost / total)
     return min(values)
 
 
