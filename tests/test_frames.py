@@ -224,9 +224,9 @@ def test_progress_rises_to_one(tmp_path: Path) -> None:
 def test_sharpness_falls_with_blur_whatever_the_size() -> None:
     blocks = np.random.default_rng(0).integers(0, 255, (18, 24), np.uint8)
     picture = np.kron(blocks, np.ones((40, 40), np.uint8))
-    values = [sharpness(picture if s == 0 else cv2.GaussianBlur(picture, (0, 0), s)) for s in (0, 2, 5, 10)]
+    values = [sharpness(picture if s == 0 else cv2.GaussianBlur(picture, (0, 0), s)) for s in (0, 1, 2, 4)]
     assert values == sorted(values, reverse=True)
-    assert values[0] > 0.5 and values[-1] < 0.15
+    assert values[0] > 0.5 and values[-1] < 0.2
     assert sharpness(np.full((50, 50), 100, np.uint8)) == 0.0
 
 
