@@ -102,6 +102,7 @@ def test_a_path_among_the_options_is_kept_as_a_hash(tmp_path: Path) -> None:
     model.write_bytes(b"abc")
     kept = options_to_dict({"model": model, "other": tmp_path / "missing"})
     assert kept["model"].startswith("sha256:ba7816bf")
+    assert options_to_dict({"model": str(model)})["model"] == kept["model"]
     assert "private" not in str(kept) and str(tmp_path) not in str(kept)
 
 

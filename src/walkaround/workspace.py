@@ -111,6 +111,8 @@ def options_to_dict(options: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str) and Path(value).suffix and Path(value).is_file():
+        value = Path(value)
     if isinstance(value, Path):
         if not value.is_file():
             return "path"
