@@ -109,7 +109,7 @@ def signal_of(nits: np.ndarray, transfer: str) -> np.ndarray:
         y = (nits / 10000) ** 0.1593017578125
         return ((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375
     luminance = nits @ np.array([0.2627, 0.6780, 0.0593])
-    scene = nits / 1000 * (luminance / 1000) ** ((1 - 1.2) / 1.2)
+    scene = nits / 1000 * ((luminance / 1000) ** ((1 - 1.2) / 1.2))[..., None]
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     return np.where(scene <= 1 / 12, np.sqrt(3 * scene), a * np.log(12 * np.maximum(scene, 1 / 12) - b) + c)
 
