@@ -1,0 +1,188 @@
+"""The objects: implicit surfaces whose proportions follow from a seed. Metres, standing on z = 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from walkaround.simulate.surface import Field, TriangleMesh, mesh_field
+from walkaround.types import FloatArray
+
+Bounds = tuple[FloatArray, FloatArray]
+_MARGIN_M = 0.012
+
+
+def make_object(name: str, seed: int) -> TriangleMesh:
+    """Mesh the named object, centred over the origin and standing on z = 0."""
+    field, (low, high), resolution = _MAKERS[name](np.random.default_rng([seed, 11]))
+
+    def standing(p: FloatArray) -> FloatArray:  # a flat foot at z = 0
+        return np.maximum(field(p), -p[:, 2])
+
+    low = np.array([low[0], low[1], min(low[2], 0.0)])
+    mesh = mesh_field(standing, low - _MARGIN_M, high + _MARGIN_M, resolution=resolution)
+    bottom, top = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    shift = np.array([*(-0.5 * (bottom + top)[:2]), -bottom[2]])
+    return TriangleMesh(vertices=mesh.vertices + shift, faces=mesh.faces, normals=mesh.normals)
+
+
+def _smooth_min(a: FloatArray, b: FloatArray, k: float) -> FloatArray:
+    h = np.maximum(k - np.abs(a - b), 0.0) / k
+    return np.minimum(a, b) - h * h * k * 0.25
+
+
+def _ellipsoid(p: FloatArray, centre: FloatArray, radii: FloatArray) -> FloatArray:
+    q = (p - centre) / radii
+    k0 = np.sqrt((q**2).sum(axis=1))
+    k1 = np.sqrt(((q / radii) ** 2).sum(axis=1))
+    return np.where(k1 > 1e-9, k0 * (k0 - 1.0) / np.maximum(k1, 1e-9), -radii.min())
+
+
+def _capsule(p: FloatArray, a: FloatArray, b: FloatArray, ra: float, rb: float) -> FloatArray:
+    ab = b - a
+    share = np.clip((p - a) @ ab / (ab @ ab), 0.0, 1.0)
+    return np.linalg.norm(p - a - share[:, None] * ab, axis=1) - (ra + (rb - ra) * share)
+
+
+def _rotation(axis: FloatArray, angle: float) -> FloatArray:
+    x, y, z = axis / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+def _vase(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
+    height = rng.uniform(0.20, 0.26)
+    radii = np.array([0.045, 0.062, 0.078, 0.066, 0.04, 0.036, 0.05]) * rng.uniform(0.85, 1.15, 7)
+    profile = PchipInterpolator(np.linspace(-1e-9, height, 7), radii, extrapolate=True)
+    flutes, twist, depth = int(rng.integers(5, 9)), rng.uniform(-12, 12), rng.uniform(0.0015, 0.003)
+    dent = rng.uniform(0, 2 * np.pi)
+
+    def field(p: FloatArray) -> FloatArray:
+        rho = np.hypot(p[:, 0], p[:, 1])
+        theta = np.arctan2(p[:, 1], p[:, 0])
+        z = np.clip(p[:, 2], 0, height)
+        r = profile(z)
+        relief = depth * np.cos(flutes * theta + twist * z / height) + 0.003 * np.cos(theta - dent)
+        outer = np.maximum(0.75 * (rho - r - relief), p[:, 2] - height)
+        inner = np.maximum(0.75 * (rho - r + 0.007), 0.6 * height - p[:, 2])
+        return np.maximum(outer, -inner)
+
+    side = float(radii.max()) + 0.01
+    return field, (np.array([-side, -side, 0]), np.array([side, side, height])), 128
+
+
+def _blob(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
+    radius = rng.uniform(0.07, 0.09)
+    waves = rng.normal(size=(10, 3)) * rng.uniform(12, 30, (10, 1))
+    phases, sizes = rng.uniform(0, 2 * np.pi, 10), rng.uniform(0.002, 0.0045, 10)
+    squash = rng.uniform(0.85, 1.15, 3)
+    centre = np.array([0, 0, 0.85 * radius * squash[2]])
+
+    def field(p: FloatArray) -> FloatArray:
+        bumps = np.sin(p @ waves.T + phases) @ sizes
+        return 0.8 * (_ellipsoid(p, centre, radius * squash) - bumps)
+
+    side = radius * 1.15 + 0.03
+    return field, (np.array([-side, -side, 0]), np.array([side, side, 2 * side])), 112
+
+
+def _mug(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
+    radius, height = rng.uniform(0.038, 0.046), rng.uniform(0.088, 0.115)
+    wall, taper = 0.0055, rng.uniform(-0.08, 0.08)
+    ring, thick = rng.uniform(0.026, 0.032), rng.uniform(0.0055, 0.007)
+    middle = np.array([radius + 0.006, 0.0, 0.5 * height])
+
+    def field(p: FloatArray) -> FloatArray:
+        rho = np.hypot(p[:, 0], p[:, 1])
+        r = radius * (1 + taper * (p[:, 2] / height - 0.5))
+        outer = np.maximum(rho - r, p[:, 2] - height)
+        q = p - middle
+        around = np.hypot(np.hypot(q[:, 0], q[:, 2] * 0.85) - ring, q[:, 1]) - thick
+        body = _smooth_min(outer, around, 0.008)
+        inner = np.maximum(rho - r + wall, 0.007 - p[:, 2])
+        return np.maximum(body, -inner)
+
+    side = radius * 1.06
+    reach = middle[0] + ring + thick
+    return field, (np.array([-side, -side, 0]), np.array([reach, side, height])), 128
+
+
+def _figurine(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
+    def vary(*values: float) -> FloatArray:
+        return np.array(values) * rng.uniform(0.88, 1.12, len(values))
+
+    body, head = vary(0.045, 0.04, 0.058), vary(0.033, 0.031, 0.034)
+    neck = body[2] * 1.75
+    head_at = np.array([0.012, 0.0, neck + head[2] * 0.75])
+    parts: list[tuple[FloatArray, FloatArray]] = [
+        (np.array([0, 0, body[2] * 0.95]), body),
+        (head_at, head),
+        (head_at + [head[0] * 0.9, 0, -0.006], vary(0.016, 0.012, 0.011)),
+        (head_at + [-0.004, head[1] * 0.75, head[2] * 1.05], vary(0.011, 0.012, 0.022)),
+        (head_at + [-0.004, -head[1] * 0.75, head[2] * 1.05], vary(0.011, 0.012, 0.022)),
+        (np.array([-body[0] * 1.05, 0.004, 0.028]), vary(0.02, 0.016, 0.018)),
+        (np.array([body[0] * 0.8, body[1] * 0.6, 0.012]), vary(0.028, 0.015, 0.013)),
+        (np.array([body[0] * 0.8, -body[1] * 0.6, 0.012]), vary(0.028, 0.015, 0.013)),
+    ]
+    lift = rng.uniform(-0.02, 0.05)
+    arms = [
+        (np.array([0.008, s * body[1] * 0.85, neck * 0.8]), np.array([0.045, s * 0.055, neck * 0.55 + up]))
+        for s, up in ((1.0, lift), (-1.0, rng.uniform(-0.02, 0.05)))
+    ]
+
+    def field(p: FloatArray) -> FloatArray:
+        out = np.full(len(p), 1.0)
+        for centre, radii in parts:
+            out = _smooth_min(out, _ellipsoid(p, centre, radii), 0.012)
+        for a, b in arms:
+            out = _smooth_min(out, _capsule(p, a, b, 0.013, 0.009), 0.01)
+        return out
+
+    top = head_at[2] + head[2] * 1.05 + 0.026
+    return field, (np.array([-0.085, -0.085, 0]), np.array([0.085, 0.085, top])), 120
+
+
+def _plant(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
+    pot_radius, pot_height = rng.uniform(0.04, 0.05), rng.uniform(0.06, 0.075)
+    stems: list[tuple[FloatArray, FloatArray]] = []
+    leaves: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+    count = int(rng.integers(7, 10))
+    for i in range(count):
+        angle = 2 * np.pi * i / count + rng.uniform(-0.25, 0.25)
+        out = np.array([np.cos(angle), np.sin(angle), 0.0])
+        base = 0.015 * out + [0, 0, pot_height - 0.012]
+        reach, rise = rng.uniform(0.045, 0.085), rng.uniform(0.09, 0.17)
+        middle = base + 0.4 * reach * out + [0, 0, 0.65 * rise]
+        tip = base + reach * out + [0, 0, rise]
+        stems += [(base, middle), (middle, tip)]
+        turn = _rotation(np.array([0, 0, 1.0]), angle) @ _rotation(np.array([0, 1.0, 0]), rng.uniform(0, 0.9))
+        radii = np.array([rng.uniform(0.03, 0.042), rng.uniform(0.016, 0.022), 0.0028])
+        leaves.append((tip + turn[:, 0] * radii[0] * 0.75, turn, radii))
+
+    def field(p: FloatArray) -> FloatArray:
+        rho = np.hypot(p[:, 0], p[:, 1])
+        r = pot_radius * (0.78 + 0.22 * np.clip(p[:, 2] / pot_height, 0, 1))
+        pot = np.maximum(rho - r, p[:, 2] - pot_height)
+        soil = np.maximum(rho - r + 0.006, pot_height - 0.01 - p[:, 2])
+        out = np.maximum(pot, -soil)
+        for a, b in stems:
+            out = np.minimum(out, _capsule(p, a, b, 0.0034, 0.0028))
+        for centre, turn, radii in leaves:
+            q = (p - centre) @ turn
+            q[:, 2] += 5.0 * q[:, 0] ** 2 - 6.0 * q[:, 1] ** 2
+            out = np.minimum(out, 0.8 * _ellipsoid(q, np.zeros(3), radii))
+        return out
+
+    side, top = 0.19, pot_height + 0.23
+    return field, (np.array([-side, -side, 0]), np.array([side, side, top])), 208
+
+
+_MAKERS: dict[str, Callable[[np.random.Generator], tuple[Field, Bounds, int]]] = {
+    "vase": _vase,
+    "blob": _blob,
+    "mug": _mug,
+    "figurine": _figurine,
+    "plant": _plant,
+}

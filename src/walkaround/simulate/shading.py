@@ -1,0 +1,243 @@
+"""Procedural colours, compiled: solid noise on the object, wood or stone with prints on the table, a room.
+
+All coordinates are metres. The noise fades where its waves get shorter than a pixel's footprint, so a
+surface far away turns into its mean colour instead of flickering.
+"""
+
+from __future__ import annotations
+
+from math import floor, sqrt
+
+import numpy as np
+from numba import njit
+
+from walkaround.types import Float32Array, FloatArray, IntArray
+
+NOTHING, OBJECT, TABLE = 0, 1, 2
+_MASK = 0xFFFFFFFF
+
+
+@njit(cache=True, nogil=True)
+def _hash(i: int, j: int, k: int, seed: int) -> float:
+    h = (i * 374761393 + j * 668265263 + k * 1440662683 + seed * 1274126177) & _MASK
+    h = ((h ^ (h >> 13)) * 1274126177) & _MASK
+    h = ((h ^ (h >> 15)) * 2246822519) & _MASK
+    return (h ^ (h >> 16)) / 4294967296.0
+
+
+@njit(cache=True, nogil=True)
+def _noise(x: float, y: float, z: float, seed: int) -> float:
+    """Value noise in 0..1 on the unit lattice, quintic weights."""
+    i, j, k = int(floor(x)), int(floor(y)), int(floor(z))
+    u, v, w = x - i, y - j, z - k
+    u = u * u * u * (u * (u * 6 - 15) + 10)
+    v = v * v * v * (v * (v * 6 - 15) + 10)
+    w = w * w * w * (w * (w * 6 - 15) + 10)
+    a = _hash(i, j, k, seed) * (1 - u) + _hash(i + 1, j, k, seed) * u
+    b = _hash(i, j + 1, k, seed) * (1 - u) + _hash(i + 1, j + 1, k, seed) * u
+    c = _hash(i, j, k + 1, seed) * (1 - u) + _hash(i + 1, j, k + 1, seed) * u
+    d = _hash(i, j + 1, k + 1, seed) * (1 - u) + _hash(i + 1, j + 1, k + 1, seed) * u
+    return (a * (1 - v) + b * v) * (1 - w) + (c * (1 - v) + d * v) * w
+
+
+@njit(cache=True, nogil=True)
+def _fbm(x: float, y: float, z: float, octaves: int, footprint: float, seed: int) -> float:
+    """Sum of octaves about 0, roughly -1..1; ``footprint`` is a pixel's size in these coordinates."""
+    total, weight, norm = 0.0, 1.0, 0.0
+    for octave in range(octaves):
+        norm += weight
+        fade = min(1.0, max(0.0, 2.0 - 2.5 * footprint))
+        if fade > 0:
+            total += weight * fade * (2 * _noise(x, y, z, seed + octave) - 1)
+        x, y, z = (
+            2 * (0.8 * x + 0.6 * y) + 17.3,
+            2 * (0.8 * (0.8 * y - 0.6 * x) + 0.6 * z) - 5.1,
+            2 * (0.8 * z - 0.6 * (0.8 * y - 0.6 * x)) + 9.7,
+        )
+        footprint *= 2
+        weight *= 0.62
+    return 1.8 * total / norm
+
+
+@njit(cache=True, nogil=True)
+def _ramp(low: float, high: float, x: float) -> float:
+    t = min(1.0, max(0.0, (x - low) / (high - low)))
+    return t * t * (3 - 2 * t)
+
+
+@njit(cache=True, nogil=True)
+def _object_albedo(p: FloatArray, pixel: float, colors: FloatArray, texture: float, seed: int, out: FloatArray) -> None:
+    x, y, z = p[0], p[1], p[2]
+    a = _fbm(24 * x, 24 * y, 24 * z, 4, 24 * pixel, seed)
+    b = _fbm(70 * x + 3, 70 * y, 70 * z, 4, 70 * pixel, seed + 50)
+    c = _fbm(190 * x, 190 * y + 8, 190 * z, 3, 190 * pixel, seed + 90)
+    first, second = _ramp(-0.12, 0.12, a + 0.25 * b), _ramp(0.16, 0.3, b + 0.2 * c)
+    light = max(0.25, 1.0 + 0.42 * b + 0.5 * c)
+    for n in range(3):
+        value = colors[0, n] * (1 - first) + colors[1, n] * first
+        value = (value * (1 - second) + colors[2, n] * second) * light
+        mean = 0.4 * colors[0, n] + 0.4 * colors[1, n] + 0.2 * colors[2, n]
+        out[n] = min(0.95, max(0.01, mean + texture * (value - mean)))
+
+
+@njit(cache=True, nogil=True)
+def _table_albedo(
+    x: float, y: float, pixel: float, kind: int, colors: FloatArray, prints: FloatArray, seed: int, out: FloatArray
+) -> None:
+    if kind == 0:  # plain
+        for n in range(3):
+            out[n] = colors[0, n]
+        return
+    if kind == 1:  # wood: grain along x, bent by a slow noise
+        bend = 0.25 * _fbm(4 * x, 4 * y, 0.5, 2, 4 * pixel, seed)
+        a = _fbm(5 * x, 42 * (y + 0.12 * bend), 0.2, 4, 42 * pixel, seed + 10)
+        b = _fbm(30 * x, 260 * y, 0.7, 3, 260 * pixel, seed + 20)
+        c = _fbm(55 * x, 55 * y, 1.3, 4, 55 * pixel, seed + 30)
+    else:  # stone
+        a = _fbm(14 * x, 14 * y, 0.2, 5, 14 * pixel, seed + 10)
+        b = _fbm(90 * x, 90 * y, 0.7, 4, 90 * pixel, seed + 20)
+        c = _fbm(300 * x, 300 * y, 1.3, 2, 300 * pixel, seed + 30)
+    share, light = _ramp(-0.45, 0.45, a), max(0.2, 1.0 + 0.28 * b + 0.22 * c)
+    for n in range(3):
+        out[n] = (colors[0, n] * (1 - share) + colors[1, n] * share) * light
+    for m in range(prints.shape[0]):  # sheets and coasters: x y cos sin half-width half-height round r g b cell
+        dx, dy = x - prints[m, 0], y - prints[m, 1]
+        u, v = prints[m, 2] * dx + prints[m, 3] * dy, prints[m, 2] * dy - prints[m, 3] * dx
+        w, h = prints[m, 4], prints[m, 5]
+        if abs(u) > w or abs(v) > h or (prints[m, 6] > 0 and u * u + v * v > w * w):
+            continue
+        cell = prints[m, 10]
+        ink = _hash(int(floor(u / cell)), int(floor(v / cell)), m, seed + 77)
+        border = min(w - abs(u), h - abs(v)) < 0.12 * min(w, h)
+        shade = 1.0
+        if not border:
+            shade = 0.12 if ink < 0.42 else (0.55 if ink < 0.55 else 1.0)
+            shade += (0.62 - shade) * _ramp(0.5, 1.5, pixel / cell)
+        for n in range(3):
+            tint = prints[m, 7 + (n + (1 if ink > 0.9 else 0)) % 3]
+            out[n] = tint * shade * (1 + 0.15 * c)
+    for n in range(3):
+        out[n] = min(0.95, max(0.01, out[n]))
+
+
+@njit(cache=True, nogil=True)
+def _room(o: FloatArray, d: FloatArray, room: FloatArray, plain: bool, pixel: float, seed: int, out: FloatArray) -> None:
+    """Colour of the room's inside (a box) as seen along a ray: walls with pictures, boards, ceiling."""
+    t, wall = 1e30, 0
+    for axis in range(3):
+        if d[axis] != 0.0:
+            side = room[1, axis] if d[axis] > 0 else room[0, axis]
+            s = (side - o[axis]) / d[axis]
+            if 0 < s < t:
+                t, wall = s, axis * 2 + (1 if d[axis] > 0 else 0)
+    px, py, pz = o[0] + t * d[0], o[1] + t * d[1], o[2] + t * d[2]
+    foot = pixel * t
+    light = 0.55 + 0.12 * (wall % 3)
+    if wall == 5:
+        out[0] = out[1] = out[2] = 0.8
+    elif plain:
+        out[0] = out[1] = out[2] = 0.5 * light
+    elif wall == 4:  # boards
+        row = int(floor(px / 0.14))
+        piece = int(floor(py / 1.1 + 7 * _hash(row, 1, 2, seed)))
+        tone = 0.25 + 0.3 * _hash(row, piece, 3, seed)
+        tone *= 1 + 0.35 * _fbm(40 * px, 5 * py, 0.4, 4, 40 * foot, seed + 40)
+        out[0], out[1], out[2] = tone * light, 0.72 * tone * light, 0.48 * tone * light
+    else:
+        u = py if wall < 2 else px
+        tone = 0.62 * (1 + 0.12 * _fbm(3 * u, 3 * pz, wall, 4, 3 * foot, seed + 60))
+        out[0], out[1], out[2] = tone * light, 0.97 * tone * light, 0.9 * tone * light
+        i, j = int(floor(u / 0.7)), int(floor(pz / 0.7))
+        if _hash(i, j, wall, seed + 5) < 0.6:
+            a = abs(u / 0.7 - i - 0.5) - (0.18 + 0.2 * _hash(i, j, wall, seed + 6))
+            b = abs(pz / 0.7 - j - 0.5) - (0.18 + 0.2 * _hash(i, j, wall, seed + 7))
+            if max(a, b) < 0:
+                frame = max(a, b) > -0.035
+                for n in range(3):
+                    ink = _fbm(9 * u + 5 * n, 9 * pz, wall + 0.5 * n, 5, 9 * foot, seed + 200 + i + 31 * j)
+                    tint = 0.15 + 0.6 * _hash(i, j, wall, seed + 8 + n)
+                    out[n] = 0.06 if frame else max(0.02, tint * (1 + 0.9 * ink)) * light
+
+
+@njit(cache=True, nogil=True)
+def shade_rows(  # long: one pass over the pixels, so that no intermediate image is needed
+    out: Float32Array,  # (H, W, 3) linear light is added here
+    top: int,
+    bottom: int,
+    weight: float,
+    origin: FloatArray,  # (3,) in the room
+    ray_matrix: FloatArray,  # (3, 3) room direction of (u, v, 1) pixels, z-depth 1
+    shift: FloatArray,  # (2,) of the sample inside the pixel
+    box: IntArray,  # (4,) left, top, right, bottom of the region that was traced
+    face: IntArray,  # (h, w) hit face or -1
+    bary: FloatArray,  # (h, w, 2)
+    hit_depth: FloatArray,  # (h, w) z-depth
+    turn: FloatArray,  # (3, 3) object_from_room
+    vertices: FloatArray,
+    normals: FloatArray,
+    faces: IntArray,
+    vertex_light: FloatArray,  # (V, 6) irradiance RGB and key light's share, 0, 0
+    key: FloatArray,  # (3,) direction to the key light, room
+    table_light: FloatArray,  # (n, n, 3)
+    table: FloatArray,  # (2,) radius, kind
+    table_colors: FloatArray,
+    prints: FloatArray,
+    object_colors: FloatArray,
+    texture: float,
+    gloss: float,
+    room: FloatArray,
+    plain: bool,
+    seed: int,
+) -> None:
+    """Add ``weight`` times the light that each pixel of the rows ``top``..``bottom`` receives."""
+    color, p, d = np.zeros(3), np.zeros(3), np.zeros(3)
+    pixel = sqrt(ray_matrix[0, 0] ** 2 + ray_matrix[1, 0] ** 2 + ray_matrix[2, 0] ** 2)
+    for row in range(top, bottom):
+        for col in range(out.shape[1]):
+            u, v = col + shift[0], row + shift[1]
+            for n in range(3):
+                d[n] = ray_matrix[n, 0] * u + ray_matrix[n, 1] * v + ray_matrix[n, 2]
+            length = sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
+            f = -1
+            if box[0] <= col < box[2] and box[1] <= row < box[3]:
+                f = face[row - box[1], col - box[0]]
+            t_table = -origin[2] / d[2] if d[2] < 0 else 1e30
+            if f >= 0 and hit_depth[row - box[1], col - box[0]] < t_table:
+                b1, b2 = bary[row - box[1], col - box[0], 0], bary[row - box[1], col - box[0], 1]
+                b0 = 1 - b1 - b2
+                i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+                for n in range(3):
+                    p[n] = b0 * vertices[i, n] + b1 * vertices[j, n] + b2 * vertices[k, n]
+                t = hit_depth[row - box[1], col - box[0]]
+                _object_albedo(p, pixel * t, object_colors, texture, seed, color)
+                lit = b0 * vertex_light[i, 3] + b1 * vertex_light[j, 3] + b2 * vertex_light[k, 3]
+                dot, size = 0.0, 0.0
+                for n in range(3):  # Blinn-Phong highlight of the key light
+                    half = 0.0
+                    normal = b0 * normals[i, n] + b1 * normals[j, n] + b2 * normals[k, n]
+                    for m in range(3):
+                        half += turn[n, m] * (key[m] - d[m] / length)
+                    dot += half * normal
+                    size += half * half
+                shine = gloss * lit * max(0.0, dot / sqrt(size + 1e-12)) ** 40 * 3.0
+                for n in range(3):
+                    e = b0 * vertex_light[i, n] + b1 * vertex_light[j, n] + b2 * vertex_light[k, n]
+                    out[row, col, n] += weight * (color[n] * e + shine)
+                continue
+            x, y = origin[0] + t_table * d[0], origin[1] + t_table * d[1]
+            if t_table < 1e29 and x * x + y * y < table[0] * table[0]:
+                slant = length / max(0.05, -d[2])
+                _table_albedo(x, y, pixel * t_table * sqrt(slant), int(table[1]), table_colors, prints, seed, color)
+                ox, oy = turn[0, 0] * x + turn[0, 1] * y, turn[1, 0] * x + turn[1, 1] * y
+                side = table_light.shape[0] - 1
+                gx, gy = (ox / table[0] + 1) * 0.5 * side, (oy / table[0] + 1) * 0.5 * side
+                i, j = min(side - 1, int(gx)), min(side - 1, int(gy))
+                a, b = gx - i, gy - j
+                for n in range(3):
+                    e = (table_light[i, j, n] * (1 - b) + table_light[i, j + 1, n] * b) * (1 - a)
+                    e += (table_light[i + 1, j, n] * (1 - b) + table_light[i + 1, j + 1, n] * b) * a
+                    out[row, col, n] += weight * color[n] * e
+                continue
+            _room(origin, d, room, plain, pixel, seed, color)
+            for n in range(3):
+                out[row, col, n] += weight * color[n]

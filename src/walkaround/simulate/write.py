@@ -1,0 +1,213 @@
+"""Render a capture and write it with its truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from walkaround.errors import OutputError
+from walkaround.io.atomic import atomic_path, output_error, write_bytes, write_json
+from walkaround.simulate.motion import CameraPath, make_path
+from walkaround.simulate.options import SimulateOptions
+from walkaround.simulate.render import RenderedFrame, render_frame
+from walkaround.simulate.scene import Scene, bake_light, make_scene
+from walkaround.types import ByteArray, FloatArray, Progress, no_progress
+
+logger = logging.getLogger(__name__)
+_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedCapture:
+    """Where a simulated capture lies."""
+
+    truth_dir: Path
+    """Holds cameras.json, images, masks, depth, mesh.ply: the truth format."""
+    video_path: Path
+    image_dir: Path
+    mesh_path: Path
+
+
+def simulate_capture(
+    out: Path, *, options: SimulateOptions, progress: Progress = no_progress, num_threads: int = 2
+) -> SimulatedCapture:
+    """Render a walk-around and write ``capture.mp4`` with its truth into ``out``.
+
+    A finished capture with the same options is kept as it is; anything else that an earlier run wrote is
+    replaced. The world is the object's own frame, z up, metres, also when the object moves.
+
+    Raises
+    ------
+    UsageError
+        An option makes no sense.
+    OutputError
+        ``out`` cannot be written.
+    """
+    options.check()
+    paths = SimulatedCapture(
+        truth_dir=out, video_path=out / "capture.mp4", image_dir=out / "images", mesh_path=out / "mesh.ply"
+    )
+    if _finished(paths, options):
+        logger.info("kept the finished capture in %s", out)
+        return paths
+    _clear(paths)
+    scene = make_scene(options)
+    focal_px = options.focal_35mm / 36.0 * max(options.size)
+    K = np.array(
+        [[focal_px, 0.0, options.size[0] / 2], [0.0, focal_px, options.size[1] / 2], [0.0, 0.0, 1.0]]
+    )
+    path = make_path(options, scene.mesh.vertices, focal_px)
+    _write_mesh(paths.mesh_path, scene)
+    records = _write_frames(paths, scene, path, K, progress, num_threads)
+    truth = {
+        "axes": "OpenCV",
+        "units": "m",
+        "pixel_origin": "centre of the top-left pixel is (0.5, 0.5)",
+        "simulate_version": _VERSION,
+        "options": dataclasses.asdict(options),
+        "frames": records,
+    }
+    write_json(out / "cameras.json", truth)
+    return paths
+
+
+def _finished(paths: SimulatedCapture, options: SimulateOptions) -> bool:
+    try:
+        record = json.loads((paths.truth_dir / "cameras.json").read_text(encoding="utf-8"))
+        same = record["options"] == json.loads(json.dumps(dataclasses.asdict(options)))
+        names = [frame["image"] for frame in record["frames"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    there = all((paths.image_dir / name).is_file() for name in names) and paths.video_path.is_file()
+    return bool(same and there and record.get("simulate_version") == _VERSION)
+
+
+def _clear(paths: SimulatedCapture) -> None:
+    """Remove what an earlier simulation wrote here, and nothing else."""
+    out = paths.truth_dir
+    try:
+        (out / "cameras.json").unlink(missing_ok=True)
+        for folder, ending in (("images", ".png"), ("masks", ".png"), ("depth", ".npz")):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+            for path in (out / folder).glob(f"[0-9][0-9][0-9]*{ending}"):
+                path.unlink()
+    except OSError as error:
+        raise output_error(out, error) from error
+
+
+def _frame_rate(options: SimulateOptions) -> Fraction:
+    return (Fraction(options.num_frames) / Fraction(options.duration_s)).limit_denominator(1001)
+
+
+def _write_frames(
+    paths: SimulatedCapture, scene: Scene, path: CameraPath, K: FloatArray, progress: Progress, num_threads: int
+) -> list[dict[str, object]]:
+    o = scene.options
+    rate = _frame_rate(o)
+    light = bake_light(scene, np.eye(3), 16)
+
+    def render(index: int) -> RenderedFrame:
+        time_s = float(index / rate)
+        here = bake_light(scene, path.object_from_room(time_s), 6) if o.moving_object else light
+        frame = render_frame(scene, path, K, time_s, index, here)
+        _write_frame(paths.truth_dir, f"{index + 1:03d}", frame)
+        return frame
+
+    records: list[dict[str, object]] = []
+    with atomic_path(paths.video_path) as temporary, ThreadPoolExecutor(max(1, num_threads)) as pool:
+        with _Encoder(temporary, o, rate) as encoder:
+            for first in range(0, o.num_frames, 8):  # bounded: eight frames in memory
+                numbers = range(first, min(first + 8, o.num_frames))
+                for index, frame in zip(numbers, pool.map(render, numbers), strict=True):
+                    encoder.add(frame.image_srgb)
+                    records.append(_record(index, frame, K, o, float(index / rate)))
+                    progress((index + 1) / o.num_frames)
+    return records
+
+
+def _record(
+    index: int, frame: RenderedFrame, K: FloatArray, options: SimulateOptions, time_s: float
+) -> dict[str, object]:
+    record: dict[str, object] = {
+        "image": f"{index + 1:03d}.png",
+        "K": K.tolist(),
+        "cam_from_world": frame.cam_from_object.tolist(),
+        "width": options.size[0],
+        "height": options.size[1],
+        "source_index": index,
+        "timestamp_s": time_s,
+    }
+    if options.moving_object:
+        record["cam_from_room"] = frame.cam_from_room.tolist()
+    return record
+
+
+def _write_frame(out: Path, name: str, frame: RenderedFrame) -> None:
+    _write_png(out / "images" / f"{name}.png", np.ascontiguousarray(frame.image_srgb[..., ::-1]))
+    _write_png(out / "masks" / f"{name}.png", frame.mask.astype(np.uint8) * 255)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, depth=frame.depth)
+    write_bytes(out / "depth" / f"{name}.npz", buffer.getvalue())
+
+
+def _write_png(path: Path, values: ByteArray) -> None:
+    ok, data = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 2])
+    if not ok:
+        raise OutputError(f"{path} could not be encoded as PNG.")
+    write_bytes(path, data.tobytes())
+
+
+def _write_mesh(path: Path, scene: Scene) -> None:
+    """Binary little-endian PLY in double precision: vertices with normals, triangles."""
+    vertices = np.empty(len(scene.mesh.vertices), dtype=[("p", "<f8", 3), ("n", "<f4", 3)])
+    vertices["p"], vertices["n"] = scene.mesh.vertices, scene.mesh.normals
+    faces = np.empty(len(scene.mesh.faces), dtype=[("count", "u1"), ("index", "<i4", 3)])
+    faces["count"], faces["index"] = 3, scene.mesh.faces
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
+    lines += [f"property double {a}" for a in "xyz"] + [f"property float n{a}" for a in "xyz"]
+    lines += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", ""]
+    write_bytes(path, "\n".join(lines).encode() + vertices.tobytes() + faces.tobytes())
+
+
+class _Encoder:
+    """H.264 with one thread, so that the same pictures give the same bytes; BT.709, 4:2:0."""
+
+    def __init__(self, path: Path, options: SimulateOptions, rate: Fraction) -> None:
+        self._container = av.open(str(path), "w", format="mp4")
+        self._stream = self._container.add_stream("libx264", rate=rate)
+        self._stream.width, self._stream.height = options.size
+        self._stream.pix_fmt = "yuv420p"
+        context = self._stream.codec_context
+        context.thread_count = 1
+        context.colorspace, context.color_range = 1, 1
+        context.color_primaries, context.color_trc = 1, 1
+        self._stream.options = {"crf": str(options.crf), "preset": "medium", "threads": "1"}
+
+    def __enter__(self) -> _Encoder:
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        try:
+            if kind is None:
+                for packet in self._stream.encode():
+                    self._container.mux(packet)
+        finally:
+            self._container.close()
+
+    def add(self, image_srgb: ByteArray) -> None:
+        """Append one picture."""
+        frame = av.VideoFrame.from_ndarray(image_srgb, format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace=1, dst_color_range=1)
+        frame.pts = None
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
