@@ -104,7 +104,7 @@ def cloud_side(
     radius = float(np.percentile(np.linalg.norm(points, axis=1), 99.8)) + 1e-9
     view = _view_rotation(azimuth_deg, elevation_deg)  # rows: right, down, away
     in_view = points @ view.T
-    scale = 0.94 * size / radius  # pixels of the double-size image
+    scale = 0.9 * size / radius  # pixels of the double-size image
     column, row = (in_view[:, :2] * scale + size).astype(np.int64).T
     order = np.argsort(-in_view[:, 2], kind="stable")
     reach = _splat_reach(points, scale)
