@@ -48,6 +48,10 @@ class DecodedFrame:
         """
         plane = _luma_plane(self._frame)
         factor = max(1, round(max(plane.shape) / long_side_px))
+        while factor % 2 == 0 and min(plane.shape) >= 2:  # halving is faster still
+            half = plane[: plane.shape[0] // 2 * 2, : plane.shape[1] // 2 * 2]
+            plane = cv2.resize(half, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            factor //= 2
         if factor > 1:
             size = (max(1, plane.shape[1] // factor), max(1, plane.shape[0] // factor))
             whole = plane[: size[1] * factor, : size[0] * factor] if min(plane.shape) >= factor else plane
