@@ -299,6 +299,18 @@ def test_a_really_full_disk(small_disk: Path) -> None:
         assert workspace.is_done("one", "k")
 
 
+def test_a_stage_asks_for_room_first(tmp_path: Path) -> None:
+    greedy = (dataclasses.replace(STAGES[0], room_mb=10**9),)
+    with open_workspace(tmp_path, FRESH, greedy) as workspace, pytest.raises(OutputError, match="needs 10"):
+        workspace.run_stage("one", "k", write_one)
+
+
+def test_a_read_only_disk(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(OutputError, match="cannot be written"), open_workspace(small_disk, FRESH, STAGES):
+        pass
+
+
 def test_root_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "root").write_text("")
     with pytest.raises(OutputError, match="root"), open_workspace(tmp_path / "root", FRESH, STAGES):

@@ -52,6 +52,8 @@ class Stage:
     owns: tuple[str, ...]
     """Files and folders inside the sequence folder that this stage alone writes."""
     uses_seed: bool = False
+    room_mb: int = 0
+    """Free space to ask for before it starts: for a library that aborts the process on a full disk."""
     forget: Callable[[SequenceRecord], SequenceRecord] = lambda record: record
     """Takes the stage's facts out of the record when its outputs go."""
 
@@ -166,6 +168,7 @@ class Workspace:
         try:
             _remove(scratch)
             scratch.mkdir(parents=True)
+            _check_room(scratch, self.stages[name].room_mb)
             try:
                 result = run(scratch)
             except SequenceRejected as rejection:
@@ -362,6 +365,14 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
+
+
+def _check_room(folder: Path, room_mb: int) -> None:
+    free_mb = shutil.disk_usage(folder).free // 1_000_000
+    if free_mb < room_mb:
+        raise OutputError(
+            f"The disk is full: {folder} has {free_mb} MB left and needs {room_mb}. Free some space and run again."
+        )
 
 
 def _probe(folder: Path, size: int = 1 << 16) -> None:
