@@ -371,7 +371,8 @@ def _check_room(folder: Path, room_mb: int) -> None:
     free_mb = shutil.disk_usage(folder).free // 1_000_000
     if free_mb < room_mb:
         raise OutputError(
-            f"The disk is full: {folder} has {free_mb} MB left and needs {room_mb}. Free some space and run again."
+            f"The disk is full: {folder} has {free_mb} MB left and needs {room_mb}. "
+            "Free some space and run again."
         )
 
 
