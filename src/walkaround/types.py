@@ -60,6 +60,7 @@ class Camera:
         """Return the same camera for the image resized to ``width`` x ``height``."""
         sx, sy = width / self.width, height / self.height
         n = _FOCALS[self.model]
+        params: tuple[float, ...]
         if n == 1:
             params = (self.params[0] * 0.5 * (sx + sy), self.params[1] * sx, self.params[2] * sy)
         else:

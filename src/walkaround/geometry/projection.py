@@ -46,5 +46,5 @@ def normalised_rays(camera: Camera, pixels: FloatArray | None = None) -> FloatAr
         return (pixels - K[[0, 1], [2, 2]]) / K[[0, 1], [0, 1]]
     flat = np.ascontiguousarray(pixels.reshape(-1, 1, 2), dtype=np.float64)
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-10)
-    out = cv2.undistortPointsIter(flat, K, camera.distortion, np.eye(3), np.eye(3), criteria)
+    out = cv2.undistortPoints(flat, K, camera.distortion, criteria=criteria)
     return np.asarray(out, dtype=np.float64).reshape(pixels.shape)
