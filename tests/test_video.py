@@ -260,3 +260,20 @@ def test_libav_prints_nothing(tmp_path: Path) -> None:
 
 def test_exif_block_helper_is_a_tiff() -> None:
     assert exif_block(1)[:2] == b"II" and exif_block(1, order=">")[:2] == b"MM"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_damaged_bytes_give_frames_or_an_input_error(tmp_path: Path, seed: int) -> None:
+    path = write_video(tmp_path / "v.mp4", walk(20), container_options={"movflags": "faststart"})
+    data = np.frombuffer(path.read_bytes(), np.uint8).copy()
+    rng = np.random.default_rng(seed)
+    places = rng.integers(0, len(data) if seed % 2 else 1500, 4 + 10 * (seed % 4))
+    data[places] = rng.integers(0, 256, len(places))
+    path.write_bytes(data.tobytes())
+    try:
+        probe_video(path)
+        with VideoReader(path) as reader:
+            for frame in reader.frames():
+                assert frame.image_srgb().shape[2] == 3 and frame.timestamp_s >= -60
+    except InputError:
+        pass

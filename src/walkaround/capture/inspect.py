@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +104,8 @@ class _PhotoFacts:
 
 def _inspect_photos(source: Path, options: CaptureOptions) -> CaptureInfo:
     paths, warnings = _list_photos(source, options.max_photos)
-    facts = [fact for fact in map(_photo_facts, paths) if fact is not None]
+    with ThreadPoolExecutor(2) as pool:
+        facts = [fact for fact in pool.map(_photo_facts, paths) if fact is not None]
     lost = len(paths) - len(facts)
     if not facts:
         raise InputError(

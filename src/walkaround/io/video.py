@@ -100,7 +100,10 @@ class VideoReader:
             yield DecodedFrame(frame, index, time - start, self._pixel_aspect)
 
     def packet_times(self) -> list[float]:
-        """Return the presentation times of all readable packets in seconds, ascending; decodes nothing."""
+        """Return the presentation times of all readable packets in seconds, ascending.
+
+        Decodes nothing, and leaves the file at its end: open another reader to decode.
+        """
         times: list[float] = []
         try:
             for packet in self._container.demux(self._stream):
@@ -110,7 +113,6 @@ class VideoReader:
                 times.append(float(stamp * packet.time_base) if stamp is not None else len(times) / 30.0)
         except av.error.FFmpegError as error:
             logger.debug("reading %s ended early: %s", self._path, error)
-        self._container.seek(0)
         return sorted(times)
 
     def first_frame(self) -> Any:
@@ -165,6 +167,7 @@ def probe_video(path: Path) -> VideoInfo:
     """
     with VideoReader(path, num_threads=1) as reader:
         times = reader.packet_times()
+    with VideoReader(path, num_threads=1) as reader:
         frame = reader.first_frame()
         turn, _ = orientation(frame)
         shown_hw = square_pixel_hw(frame.height, frame.width, reader.pixel_aspect)
