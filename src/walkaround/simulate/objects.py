@@ -119,9 +119,9 @@ def _figurine(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
     parts: list[tuple[FloatArray, FloatArray]] = [
         (np.array([0, 0, body[2] * 0.95]), body),
         (head_at, head),
-        (head_at + [head[0] * 0.9, 0, -0.006], vary(0.016, 0.012, 0.011)),
-        (head_at + [-0.004, head[1] * 0.75, head[2] * 1.05], vary(0.011, 0.012, 0.022)),
-        (head_at + [-0.004, -head[1] * 0.75, head[2] * 1.05], vary(0.011, 0.012, 0.022)),
+        (head_at + np.array([head[0] * 0.9, 0, -0.006]), vary(0.016, 0.012, 0.011)),
+        (head_at + np.array([-0.004, head[1] * 0.75, head[2] * 1.05]), vary(0.011, 0.012, 0.022)),
+        (head_at + np.array([-0.004, -head[1] * 0.75, head[2] * 1.05]), vary(0.011, 0.012, 0.022)),
         (np.array([-body[0] * 1.05, 0.004, 0.028]), vary(0.02, 0.016, 0.018)),
         (np.array([body[0] * 0.8, body[1] * 0.6, 0.012]), vary(0.028, 0.015, 0.013)),
         (np.array([body[0] * 0.8, -body[1] * 0.6, 0.012]), vary(0.028, 0.015, 0.013)),

@@ -30,7 +30,7 @@ class SimulateOptions:
     """Focal length as the 35-mm equivalent (of the image's long side = 36 mm)."""
     elevation_deg: float = 28.0
     """Mean angle of the camera above the table, seen from the object."""
-    fill: float = 0.75
+    fill: float = 1.0
     """The object's bounding sphere over the image's short side: how near the camera goes."""
     jitter: float = 1.0
     """Strength of the hand's sway and tremor; 0 is a perfect rail."""

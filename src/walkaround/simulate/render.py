@@ -32,7 +32,12 @@ class _Hits:
 
 
 def render_frame(
-    scene: Scene, path: CameraPath, K: FloatArray, time_s: float, index: int, light: tuple[FloatArray, FloatArray]
+    scene: Scene,
+    path: CameraPath,
+    K: FloatArray,
+    time_s: float,
+    index: int,
+    light: tuple[FloatArray, FloatArray],
 ) -> RenderedFrame:
     """Render the frame of ``time_s``; ``index`` seeds its noise."""
     o = scene.options

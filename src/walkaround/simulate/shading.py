@@ -28,7 +28,7 @@ def _hash(i: int, j: int, k: int, seed: int) -> float:
 @njit(cache=True, nogil=True)
 def _noise(x: float, y: float, z: float, seed: int) -> float:
     """Value noise in 0..1 on the unit lattice, quintic weights."""
-    i, j, k = int(floor(x)), int(floor(y)), int(floor(z))
+    i, j, k = floor(x), floor(y), floor(z)
     u, v, w = x - i, y - j, z - k
     u = u * u * u * (u * (u * 6 - 15) + 10)
     v = v * v * v * (v * (v * 6 - 15) + 10)
@@ -66,7 +66,9 @@ def _ramp(low: float, high: float, x: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _object_albedo(p: FloatArray, pixel: float, colors: FloatArray, texture: float, seed: int, out: FloatArray) -> None:
+def _object_albedo(
+    p: FloatArray, pixel: float, colors: FloatArray, texture: float, seed: int, out: FloatArray
+) -> None:
     x, y, z = p[0], p[1], p[2]
     a = _fbm(24 * x, 24 * y, 24 * z, 4, 24 * pixel, seed)
     b = _fbm(70 * x + 3, 70 * y, 70 * z, 4, 70 * pixel, seed + 50)
@@ -82,7 +84,14 @@ def _object_albedo(p: FloatArray, pixel: float, colors: FloatArray, texture: flo
 
 @njit(cache=True, nogil=True)
 def _table_albedo(
-    x: float, y: float, pixel: float, kind: int, colors: FloatArray, prints: FloatArray, seed: int, out: FloatArray
+    x: float,
+    y: float,
+    pixel: float,
+    kind: int,
+    colors: FloatArray,
+    prints: FloatArray,
+    seed: int,
+    out: FloatArray,
 ) -> None:
     if kind == 0:  # plain
         for n in range(3):
@@ -100,14 +109,14 @@ def _table_albedo(
     share, light = _ramp(-0.45, 0.45, a), max(0.2, 1.0 + 0.28 * b + 0.22 * c)
     for n in range(3):
         out[n] = (colors[0, n] * (1 - share) + colors[1, n] * share) * light
-    for m in range(prints.shape[0]):  # sheets and coasters: x y cos sin half-width half-height round r g b cell
+    for m in range(prints.shape[0]):  # x y cos sin half-width half-height round r g b cell
         dx, dy = x - prints[m, 0], y - prints[m, 1]
         u, v = prints[m, 2] * dx + prints[m, 3] * dy, prints[m, 2] * dy - prints[m, 3] * dx
         w, h = prints[m, 4], prints[m, 5]
         if abs(u) > w or abs(v) > h or (prints[m, 6] > 0 and u * u + v * v > w * w):
             continue
         cell = prints[m, 10]
-        ink = _hash(int(floor(u / cell)), int(floor(v / cell)), m, seed + 77)
+        ink = _hash(floor(u / cell), floor(v / cell), m, seed + 77)
         border = min(w - abs(u), h - abs(v)) < 0.12 * min(w, h)
         shade = 1.0
         if not border:
@@ -121,7 +130,9 @@ def _table_albedo(
 
 
 @njit(cache=True, nogil=True)
-def _room(o: FloatArray, d: FloatArray, room: FloatArray, plain: bool, pixel: float, seed: int, out: FloatArray) -> None:
+def _room(
+    o: FloatArray, d: FloatArray, room: FloatArray, plain: bool, pixel: float, seed: int, out: FloatArray
+) -> None:
     """Colour of the room's inside (a box) as seen along a ray: walls with pictures, boards, ceiling."""
     t, wall = 1e30, 0
     for axis in range(3):
@@ -138,8 +149,8 @@ def _room(o: FloatArray, d: FloatArray, room: FloatArray, plain: bool, pixel: fl
     elif plain:
         out[0] = out[1] = out[2] = 0.5 * light
     elif wall == 4:  # boards
-        row = int(floor(px / 0.14))
-        piece = int(floor(py / 1.1 + 7 * _hash(row, 1, 2, seed)))
+        row = floor(px / 0.14)
+        piece = floor(py / 1.1 + 7 * _hash(row, 1, 2, seed))
         tone = 0.25 + 0.3 * _hash(row, piece, 3, seed)
         tone *= 1 + 0.35 * _fbm(40 * px, 5 * py, 0.4, 4, 40 * foot, seed + 40)
         out[0], out[1], out[2] = tone * light, 0.72 * tone * light, 0.48 * tone * light
@@ -147,7 +158,7 @@ def _room(o: FloatArray, d: FloatArray, room: FloatArray, plain: bool, pixel: fl
         u = py if wall < 2 else px
         tone = 0.62 * (1 + 0.12 * _fbm(3 * u, 3 * pz, wall, 4, 3 * foot, seed + 60))
         out[0], out[1], out[2] = tone * light, 0.97 * tone * light, 0.9 * tone * light
-        i, j = int(floor(u / 0.7)), int(floor(pz / 0.7))
+        i, j = floor(u / 0.7), floor(pz / 0.7)
         if _hash(i, j, wall, seed + 5) < 0.6:
             a = abs(u / 0.7 - i - 0.5) - (0.18 + 0.2 * _hash(i, j, wall, seed + 6))
             b = abs(pz / 0.7 - j - 0.5) - (0.18 + 0.2 * _hash(i, j, wall, seed + 7))
@@ -227,7 +238,9 @@ def shade_rows(  # long: one pass over the pixels, so that no intermediate image
             x, y = origin[0] + t_table * d[0], origin[1] + t_table * d[1]
             if t_table < 1e29 and x * x + y * y < table[0] * table[0]:
                 slant = length / max(0.05, -d[2])
-                _table_albedo(x, y, pixel * t_table * sqrt(slant), int(table[1]), table_colors, prints, seed, color)
+                _table_albedo(
+                    x, y, pixel * t_table * sqrt(slant), int(table[1]), table_colors, prints, seed, color
+                )
                 ox, oy = turn[0, 0] * x + turn[0, 1] * y, turn[1, 0] * x + turn[1, 1] * y
                 side = table_light.shape[0] - 1
                 gx, gy = (ox / table[0] + 1) * 0.5 * side, (oy / table[0] + 1) * 0.5 * side

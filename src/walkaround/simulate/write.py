@@ -110,7 +110,12 @@ def _frame_rate(options: SimulateOptions) -> Fraction:
 
 
 def _write_frames(
-    paths: SimulatedCapture, scene: Scene, path: CameraPath, K: FloatArray, progress: Progress, num_threads: int
+    paths: SimulatedCapture,
+    scene: Scene,
+    path: CameraPath,
+    K: FloatArray,
+    progress: Progress,
+    num_threads: int,
 ) -> list[dict[str, object]]:
     o = scene.options
     rate = _frame_rate(o)
@@ -124,14 +129,17 @@ def _write_frames(
         return frame
 
     records: list[dict[str, object]] = []
-    with atomic_path(paths.video_path) as temporary, ThreadPoolExecutor(max(1, num_threads)) as pool:
-        with _Encoder(temporary, o, rate) as encoder:
-            for first in range(0, o.num_frames, 8):  # bounded: eight frames in memory
-                numbers = range(first, min(first + 8, o.num_frames))
-                for index, frame in zip(numbers, pool.map(render, numbers), strict=True):
-                    encoder.add(frame.image_srgb)
-                    records.append(_record(index, frame, K, o, float(index / rate)))
-                    progress((index + 1) / o.num_frames)
+    with (
+        atomic_path(paths.video_path) as temporary,
+        ThreadPoolExecutor(max(1, num_threads)) as pool,
+        _Encoder(temporary, o, rate) as encoder,
+    ):
+        for first in range(0, o.num_frames, 8):  # bounded: eight frames in memory
+            numbers = range(first, min(first + 8, o.num_frames))
+            for index, frame in zip(numbers, pool.map(render, numbers), strict=True):
+                encoder.add(frame.image_srgb)
+                records.append(_record(index, frame, K, o, float(index / rate)))
+                progress((index + 1) / o.num_frames)
     return records
 
 
