@@ -122,7 +122,7 @@ def read_mesh(path: Path) -> tuple[FloatArray, IntArray]:
     import trimesh
 
     try:
-        mesh = trimesh.load(str(path), process=False, force="mesh")
+        mesh: Any = trimesh.load(str(path), process=False, force="mesh")
         vertices = np.asarray(mesh.vertices, dtype=np.float64)
         faces = np.asarray(mesh.faces, dtype=np.int64)
     except Exception as error:  # trimesh raises whatever its parsers meet
