@@ -21,7 +21,7 @@ from walkaround.cloud.options import CloudOptions
 from walkaround.errors import InputError
 from walkaround.geometry import normalised_rays
 from walkaround.io.depth import read_depth, read_grey
-from walkaround.io.points import write_pcd, write_ply
+from walkaround.io.pointcloud import write_pcd, write_ply
 from walkaround.types import (
     BoolArray,
     ByteArray,

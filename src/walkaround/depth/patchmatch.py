@@ -1,6 +1,6 @@
 """Depth of every view by PatchMatch stereo on the CPU, coarse to fine.
 
-1. Every view alone at a quarter and half of the working size, started from the sparse points.
+1. Every view alone at an eighth, a quarter and half of the working size, started from the sparse points.
 2. Every view at half size again, now also charged for disagreeing with its neighbours' depth.
 3. Full size, only where the depth found so far lies in the space that most cameras share.
 """
@@ -45,7 +45,7 @@ class StereoView:
     """A view while its depth is being computed."""
 
     view: View
-    levels: list[Level]  # full, half, quarter of the working size
+    levels: list[Level]  # full, half, quarter, eighth of the working size
     sources: IntArray
     w_low: float
     w_high: float
@@ -84,7 +84,7 @@ def load_views(
         if (width, height) != (camera.width, camera.height):
             grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
         levels = [Level(image=grey.astype(np.float32), K=camera.scaled(width, height).K)]
-        for _ in range(2):
+        for _ in range(3):
             levels.append(_half(levels[-1]))
         low, high = _inverse_range(model, index)
         views.append(StereoView(view=view, levels=levels, sources=sources[index], w_low=low, w_high=high))
@@ -259,8 +259,8 @@ def run_level(
     cost = np.full((height, width), 2.0, dtype=np.float32)
     mask = np.ones((height, width), dtype=np.bool_) if active is None else active
     step = disparity_step(views, index, level, warp)
-    offsets = patch_offsets(*(_OFFSETS_COARSE if level == 2 else _OFFSETS_FINE))
-    best = np.int64(max(1, min(len(ref.sources), 2 if len(ref.sources) < 5 else 3)))
+    offsets = patch_offsets(*(_OFFSETS_COARSE if level >= 2 else _OFFSETS_FINE))
+    best = np.int64(max(1, min(len(ref.sources), 2)))
     f = np.float32
     slope_limit = f(4.0 / ref.levels[level].K[0, 0])
     for iteration in range(iterations):
@@ -269,7 +269,7 @@ def run_level(
             _kernels.sweep(
                 image, flat, sizes, warp.A, warp.b, planes, cost, mask, color, iteration, seed + 97 * level,
                 offsets, f(_SIGMA_COLOR), best, f(ref.w_low), f(ref.w_high), f(step), slope_limit,
-                1 if far else 0, size, iteration == 0, maps, map_scale, warp.A_back, warp.b_back, f(geometric), level < 2,
+                1 if far else 0, size, iteration == 0, maps, map_scale, warp.A_back, warp.b_back, f(geometric), level < 3,
             )  # fmt: skip
     if finish:
         ref.texture = _kernels.polish(
@@ -283,8 +283,10 @@ def compute_planes(model: SparseModel, views: list[StereoView], progress: Progre
     """Run all three steps; leaves planes and costs at full size in ``views``."""
     n = len(views)
     for i, view in enumerate(views):
-        view.planes = initial_planes(model, views, i, 2)
-        run_level(views, i, 2, iterations=5, far=True, spread=4.0)
+        view.planes = initial_planes(model, views, i, 3)
+        run_level(views, i, 3, iterations=6, far=True, spread=4.0)
+        view.planes = enlarge_planes(view.planes, view.levels[2].image.shape)
+        run_level(views, i, 2, iterations=2, far=True, spread=2.0)
         size_hw = view.levels[1].image.shape
         view.active = enlarge(shared_region(views, i, 2, 0.5), size_hw)
         coarse_cost = view.cost
@@ -308,12 +310,12 @@ def compute_planes(model: SparseModel, views: list[StereoView], progress: Progre
         if view.planes is None:
             continue
         size_hw = view.levels[0].image.shape
-        region = shared_region(views, i, 1, 0.7, plane)
+        region = shared_region(views, i, 1, 0.7, plane, confirmed(views, i, 1, maps))
         view.active = enlarge(region, size_hw)
         coarse_cost = view.cost
         view.planes = enlarge_planes(view.planes, size_hw)
         run_level(
-            views, i, 0, iterations=2, far=False, spread=0.7, geometric=0.1, neighbour_maps=maps,
+            views, i, 0, iterations=1, far=False, spread=0.7, geometric=0.1, neighbour_maps=maps,
             active=view.active, seed=5000, finish=True,
         )  # fmt: skip
         keep_cost_outside(view, coarse_cost)
@@ -354,12 +356,17 @@ def points_of(view: StereoView, level: int, step: int = 1) -> FloatArray:
 
 
 def shared_region(
-    views: list[StereoView], index: int, level: int, share: float, plane: FloatArray | None = None
+    views: list[StereoView],
+    index: int,
+    level: int,
+    share: float,
+    plane: FloatArray | None = None,
+    trusted: BoolArray | None = None,
 ) -> BoolArray:
     """Return the pixels whose surface point lies in front of and inside at least ``share`` of the frames.
 
     A walk-around keeps the object in view, so this is the object and what stands or lies beside it;
-    points on the support ``plane`` (a, b, c, d) are left out.
+    points on the support ``plane`` (a, b, c, d) and points that are not ``trusted`` are left out.
     """
     world = points_of(views[index], level)
     count = np.zeros(world.shape[:2])
@@ -373,9 +380,22 @@ def shared_region(
     inside = count >= share * len(views)
     if plane is not None:
         inside &= np.abs(world @ plane[:3] + plane[3]) > 0.006
+    if trusted is not None:
+        inside &= trusted
     region = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+    region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
     return np.asarray(cv2.dilate(region, np.ones((7, 7), np.uint8)) > 0)
+
+
+def confirmed(views: list[StereoView], index: int, level: int, maps: list[Float32Array]) -> BoolArray:
+    """Return the pixels of ``maps[index]`` that at least one source's map agrees with."""
+    warp = warps(views, index, level)
+    stack, sizes = stack_maps([maps[s] for s in views[index].sources])
+    f = np.float32
+    count, _ = _kernels.count_agreement(
+        maps[index], stack, sizes, warp.A, warp.b, warp.A_back, warp.b_back, f(1.5), f(0.02)
+    )
+    return np.asarray(count > 0)
 
 
 def support_plane(views: list[StereoView]) -> FloatArray | None:

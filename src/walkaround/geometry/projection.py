@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 
@@ -39,8 +41,7 @@ def normalised_rays(camera: Camera, pixels: FloatArray | None = None) -> FloatAr
         (..., 2) pixel positions; the centres of all pixels, (H, W, 2), when None.
     """
     if pixels is None:
-        u, v = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
-        pixels = np.stack([u, v], axis=-1)
+        return _all_rays(camera)
     K = camera.K
     if not np.any(camera.distortion):
         return (pixels - K[[0, 1], [2, 2]]) / K[[0, 1], [0, 1]]
@@ -48,3 +49,11 @@ def normalised_rays(camera: Camera, pixels: FloatArray | None = None) -> FloatAr
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-10)
     out = cv2.undistortPoints(flat, K, camera.distortion, criteria=criteria)
     return np.asarray(out, dtype=np.float64).reshape(pixels.shape)
+
+
+@functools.lru_cache(maxsize=4)
+def _all_rays(camera: Camera) -> FloatArray:
+    u, v = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
+    rays = normalised_rays(camera, np.stack([u, v], axis=-1))
+    rays.flags.writeable = False
+    return rays

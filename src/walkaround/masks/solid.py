@@ -45,7 +45,7 @@ class MaskView:
         camera = self.view.camera.scaled(self.depth.shape[1], self.depth.shape[0])
         rows, columns = np.nonzero(self.depth[::step, ::step] > 0)
         rows, columns = rows * step, columns * step
-        rays = normalised_rays(camera, np.stack([columns + 0.5, rows + 0.5], axis=-1))
+        rays = normalised_rays(camera)[rows, columns]
         z = self.depth[rows, columns].astype(np.float64)
         points = np.concatenate([rays * z[:, None], z[:, None]], axis=1)
         pose = self.view.cam_from_world

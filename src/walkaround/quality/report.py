@@ -18,7 +18,7 @@ from walkaround.dataset.schema import FrameRecord, SequenceRecord, read_record
 from walkaround.errors import FormatError
 from walkaround.io.atomic import write_bytes
 from walkaround.quality import _pictures as pictures
-from walkaround.quality._plan import plan_svg
+from walkaround.quality._plan import largest_gap_deg, plan_svg
 from walkaround.quality._tables import provenance, reasons, score_tables, tiles, timings
 from walkaround.types import ByteArray, PointCloud, SparseModel
 
@@ -176,13 +176,24 @@ def _cloud_section(parts: _Parts) -> str:
     if parts.cloud is None or not len(parts.cloud.points_in_world):
         return ""
     figures = []
-    for number, azimuth in enumerate((0.0, 90.0, 180.0, 270.0)):
-        image = pictures.cloud_side(parts.cloud, azimuth)
-        caption = f"from {azimuth:.0f}°"
-        figures.append(_figure(image, caption, "" if number else "x axis towards you", quality=88))
+    front = _front_deg(parts.model)
+    for turn in (0.0, 90.0, 180.0, 270.0):
+        image = pictures.cloud_side(parts.cloud, front + turn)
+        caption = f"{turn:.0f}° further" if turn else "from the middle of the walk"
+        figures.append(_figure(image, caption, "", quality=88))
     count = f"{len(parts.cloud.points_in_world):,}".replace(",", "\u202f")
     body = f'<div class="sides">{"".join(figures)}</div>'
-    return _section("Object", body, lead=f"The fused cloud, {count} points, from four sides.")
+    return _section(
+        "Object", body, lead=f"The fused cloud, {count} points, from four sides, counter-clockwise."
+    )
+
+
+def _front_deg(model: SparseModel | None) -> float:
+    """Return the azimuth in the middle of the cameras; 0 when they stand all around."""
+    if model is None or not model.views:
+        return 0.0
+    gap, start = largest_gap_deg(np.array([view.centre for view in model.views]))
+    return start + gap + (360 - gap) / 2 if gap > 45 else 0.0
 
 
 def _plan_section(parts: _Parts) -> str:
@@ -222,7 +233,7 @@ def _read_model(sequence_dir: Path) -> SparseModel | None:
 def _read_cloud(path: Path) -> PointCloud | None:
     if not path.is_file():
         return None
-    from walkaround.io.points import read_ply
+    from walkaround.io.pointcloud import read_ply
 
     try:
         return read_ply(path)
