@@ -44,7 +44,7 @@ class Balance(HTMLParser):
 @pytest.fixture
 def folder(fake_stages: ModuleType, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished sequence."""
-    monkeypatch.setattr("walkaround.io.points.read_ply", lambda path: fakes.make_cloud())
+    monkeypatch.setattr("walkaround.io.pointcloud.read_ply", lambda path: fakes.make_cloud())
     fake_stages.scores["cameras"] = {"arc_deg": 90.0, "reprojection_error_px": 0.5}
     record = build_sequence(
         source, tmp_path / "root", options=BuildOptions(class_label="<mug> & co", threads=1)

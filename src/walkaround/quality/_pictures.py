@@ -110,19 +110,18 @@ def cloud_side(
     reach = _splat_reach(points, scale)
     inside = (column >= reach) & (row >= reach) & (column < 2 * size - reach) & (row < 2 * size - reach)
     order = order[inside[order]]
-    image = np.empty((2 * size, 2 * size, 3), np.uint8)
-    image[:] = BACKGROUND_BGR
+    away = in_view[:, 2]
+    nearest = np.full((2 * size, 2 * size), -1)
     depth = np.full((2 * size, 2 * size), np.inf)
-    colours = _shaded(cloud, view)
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
-            y, x = row[order] + dy, column[order] + dx
-            away = in_view[order, 2]
-            buffer = np.full(depth.shape, np.inf)
-            np.minimum.at(buffer, (y, x), away)
-            nearest = (away <= buffer[y, x]) & (away < depth[y, x])
-            image[y[nearest], x[nearest]] = colours[order[nearest]]
-            depth[y[nearest], x[nearest]] = away[nearest]
+            index = np.full(depth.shape, -1)
+            index[row[order] + dy, column[order] + dx] = order  # sorted: the nearest is assigned last
+            closer = (index >= 0) & (away[index] < depth)
+            nearest[closer] = index[closer]
+            depth[closer] = away[index[closer]]
+    image = np.full((2 * size, 2 * size, 3), BACKGROUND_BGR, np.uint8)
+    image[nearest >= 0] = _shaded(cloud, view)[nearest[nearest >= 0]]
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
 
 
@@ -139,7 +138,7 @@ def _splat_reach(points: FloatArray, scale: float) -> int:
     from scipy.spatial import KDTree
 
     sample = points[:: max(1, len(points) // 2000)]
-    distance, _ = KDTree(points).query(sample, k=2)
+    distance, _ = KDTree(points, balanced_tree=False, compact_nodes=False).query(sample, k=2)
     return int(np.clip(np.ceil(np.median(distance[:, -1]) * scale * 0.7), 1, 6)) if len(points) > 1 else 3
 
 
