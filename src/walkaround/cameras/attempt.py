@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from walkaround.cameras.consistency import Consistency, check_cameras
-from walkaround.cameras.database import extract_features, match_pairs
+from walkaround.cameras.database import match_pairs
+from walkaround.cameras.features import Sizes, extract_features
 from walkaround.cameras.ladder import Attempt, is_enough, overall
 from walkaround.cameras.mapping import run_mapper
 from walkaround.cameras.mend import Scene, replace_cameras, retriangulate
@@ -51,7 +52,7 @@ class Job:
 
     image_dir: Path
     frames: tuple[Frame, ...]
-    sizes: dict[tuple[int, int], list[str]]
+    sizes: Sizes
     focal_prior_px: float | None
     ordered: bool
     work: Path

@@ -1,88 +1,15 @@
-"""Features and matches in a scratch COLMAP database."""
+"""Matches in a scratch COLMAP database."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from walkaround.cameras.ladder import Attempt
-from walkaround.cameras.options import CamerasOptions
-from walkaround.errors import SequenceRejected
 from walkaround.io.colmap import load_pycolmap
-from walkaround.types import Frame, IntArray
-
-FOCAL_FACTOR = 1.2
-"""Focal length over the long side when nothing is known (a phone's main camera is about 0.8 to 1.2)."""
-
-
-def frame_sizes(image_dir: Path, frames: tuple[Frame, ...]) -> dict[tuple[int, int], list[str]]:
-    """Group image names by (width, height).
-
-    Raises
-    ------
-    SequenceRejected
-        An image cannot be read.
-    """
-    groups: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for frame in frames:
-        image = cv2.imread(str(image_dir / frame.image), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise SequenceRejected("cameras_failed", f"The frame {frame.image} cannot be read as an image.")
-        groups[(image.shape[1], image.shape[0])].append(frame.image)
-    return dict(groups)
-
-
-def extract_features(
-    database: Path,
-    image_dir: Path,
-    sizes: dict[tuple[int, int], list[str]],
-    *,
-    attempt: Attempt,
-    options: CamerasOptions,
-    focal_prior_px: float | None,
-    num_threads: int,
-) -> None:
-    """Find SIFT features (Lowe 2004, 10.1023/B:VISI.0000029664.99615.94); one camera a frame size.
-
-    ``focal_prior_px`` belongs to the most frequent size and is scaled by the long side for the others.
-    """
-    pycolmap = load_pycolmap()
-    extraction = pycolmap.FeatureExtractionOptions()
-    extraction.num_threads = num_threads
-    extraction.use_gpu = False
-    extraction.max_image_size = round(options.max_image_size_px * attempt.image_scale)
-    sift = extraction.sift
-    sift.max_num_features = round(options.max_features * attempt.feature_scale)
-    sift.max_num_orientations = 1
-    sift.estimate_affine_shape = attempt.affine
-    sift.domain_size_pooling = attempt.affine
-    main_size = max(sorted(sizes), key=lambda size: len(sizes[size]))
-    for (width, height), names in sizes.items():
-        reader = pycolmap.ImageReaderOptions()
-        reader.camera_model = options.camera_model
-        reader.default_focal_length_factor = FOCAL_FACTOR
-        if focal_prior_px is not None:
-            focal = focal_prior_px * max(width, height) / max(main_size)
-            reader.camera_params = _initial_params(options.camera_model, focal, width, height)
-        pycolmap.extract_features(
-            database,
-            image_dir,
-            image_names=names,
-            camera_mode=pycolmap.CameraMode.SINGLE,
-            reader_options=reader,
-            extraction_options=extraction,
-            device=pycolmap.Device.cpu,
-        )
-
-
-def _initial_params(model: str, focal: float, width: int, height: int) -> str:
-    focals = [focal] if model in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL") else [focal, focal]
-    distortion = {"SIMPLE_RADIAL": 1, "RADIAL": 2, "OPENCV": 4}.get(model, 0)
-    return ",".join(str(v) for v in [*focals, width / 2, height / 2, *([0.0] * distortion)])
+from walkaround.types import IntArray
 
 
 def match_pairs(

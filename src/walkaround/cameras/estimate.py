@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from walkaround.cameras.attempt import MIN_VIEWS, Candidate, Job, make_attempt
-from walkaround.cameras.database import frame_sizes
+from walkaround.cameras.features import frame_sizes
 from walkaround.cameras.ladder import is_enough, ladder
 from walkaround.cameras.options import CamerasOptions, CamerasResult
 from walkaround.errors import SequenceRejected

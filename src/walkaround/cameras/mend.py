@@ -163,6 +163,11 @@ def adjust(reconstruction: Any) -> None:
     options.print_summary = False
     options.ceres.solver_options.num_threads = 1
     options.ceres.loss_function_type = pycolmap.LossFunctionType.SOFT_L1
-    pycolmap.bundle_adjustment(reconstruction, options)
+    # Not pycolmap.bundle_adjustment: it turns COLMAP's log back on for the rest of the process.
+    config = pycolmap.BundleAdjustmentConfig()
+    for image_id in sorted(reconstruction.reg_image_ids()):
+        config.add_image(image_id)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    pycolmap.create_default_bundle_adjuster(options, config, reconstruction).solve()
     pycolmap.ObservationManager(reconstruction).filter_all_points3D(4.0, 1.5)
     reconstruction.update_point_3d_errors()

@@ -9,6 +9,8 @@ from walkaround.errors import UsageError
 from walkaround.io.colmap import CAMERA_MODELS
 from walkaround.types import SparseModel
 
+DETECTORS = ("colmap", "opencv")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CamerasOptions:
@@ -16,6 +18,8 @@ class CamerasOptions:
 
     camera_model: str = "SIMPLE_RADIAL"
     """COLMAP camera model; one camera is shared by all frames of a size."""
+    detector: str = "colmap"
+    """Who finds the SIFT features: ``colmap`` (sturdier), or ``opencv`` (a third of the time)."""
     max_image_size_px: int = 1200
     """Long side at which features are found in the fast attempt; cameras keep the frames' own size."""
     max_features: int = 3500
@@ -40,6 +44,11 @@ class CamerasOptions:
             raise UsageError(
                 f"--cameras.camera-model {self.camera_model!r} is not known; use one of "
                 f"{', '.join(CAMERA_MODELS)}."
+            )
+        if self.detector not in DETECTORS:
+            raise UsageError(
+                f"--cameras.detector {self.detector!r} is not known; use one of {', '.join(DETECTORS)} "
+                "(pycolmap's ALIKED and LightGlue end the process in its wheel)."
             )
         limits = {"max_image_size_px": 160, "max_features": 100, "overlap": 1, "max_attempts": 1}
         for name, low in limits.items():
