@@ -14,9 +14,12 @@ import pytest
 
 from tests.trees import tree
 from walkaround.dataset.catalog import read_catalog
+from walkaround.depth import DepthOptions
 from walkaround.errors import OutputError, SequenceRejected, UsageError
 from walkaround.frames import FramesOptions
 from walkaround.pipeline import STAGES, BuildOptions, build_sequence, sequence_folder
+from walkaround.quality.evaluate import evaluate_sequence, format_evaluation
+from walkaround.simulate import SimulateOptions, simulate_capture
 
 ALL = ["frames", "cameras", "depth", "masks", "cloud"]
 MUG = BuildOptions(class_label="mug", threads=1)
@@ -257,3 +260,26 @@ def test_kill_anywhere_then_the_same_command(source: Path, tmp_path: Path) -> No
     assert [result for result in results if result[2]] == []
     points = " ".join(what for _, what, _ in results)
     assert all(word in points for word in ("images", "depth", "masks", ".sequence."))
+
+
+@pytest.mark.slow
+def test_a_rendered_capture_with_the_real_stages(tmp_path: Path) -> None:
+    """A small walk-around, from the mp4 to the comparison with its truth; a second run does nothing."""
+    capture = simulate_capture(
+        tmp_path / "capture", options=SimulateOptions(size=(480, 270), num_frames=40, samples=2, seed=3)
+    )
+    options = BuildOptions(
+        class_label="simulated", frames=FramesOptions(num_frames=16), depth=DepthOptions(max_size=480)
+    )
+    root = tmp_path / "root"
+    record = build_sequence(capture.video_path, root, options=options)
+    assert record.status == "accepted", (record.message, record.scores)
+    assert sum(frame.registered for frame in record.frames) >= 15
+    folder = sequence_folder(root, record)
+    outputs = [name for stage in record.stages.values() for name in stage.outputs]
+    assert all((folder / name).is_file() for name in outputs) and "cloud.ply" in outputs
+    evaluation = evaluate_sequence(folder, capture.truth_dir)
+    assert format_evaluation(evaluation)
+    before = _write_times(root)
+    assert build_sequence(capture.video_path, root, options=options) == record
+    assert _write_times(root) == before
