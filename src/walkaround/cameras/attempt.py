@@ -26,6 +26,8 @@ from walkaround.types import Frame, SparseModel
 logger = logging.getLogger(__name__)
 
 MIN_VIEWS = 3
+NATIVE_ERRORS = (RuntimeError, ValueError, IndexError, KeyError)
+"""What pycolmap raises when something inside it goes wrong."""
 SUSPECT = 0.6
 """A camera whose support is below this is taken out and placed again."""
 FALSE_PAIR = 0.5
@@ -166,7 +168,11 @@ def _best_of(found: list[Any], name: str, database: Path, job: Job) -> Candidate
     models = [sorted(image.name for image in rec.images.values() if image.has_pose) for rec in found]
     candidates = []
     for reconstruction in found:
-        examined = mend(examine(reconstruction, graph, job), graph, database, job)
+        examined = examine(reconstruction, graph, job)
+        try:
+            examined = mend(examined, graph, database, job)
+        except NATIVE_ERRORS as error:
+            logger.warning("Cameras of %s could not be mended: %s", name, error)
         if len(examined.model.views) >= MIN_VIEWS:
             candidates.append(_candidate(name, examined, models, job))
     return max(candidates, key=lambda c: c.rank) if candidates else None

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from walkaround.cameras.attempt import MIN_VIEWS, Candidate, Job, make_attempt
+from walkaround.cameras.attempt import MIN_VIEWS, NATIVE_ERRORS, Candidate, Job, make_attempt
 from walkaround.cameras.features import frame_sizes
 from walkaround.cameras.ladder import is_enough, ladder
 from walkaround.cameras.options import CamerasOptions, CamerasResult
@@ -15,9 +15,6 @@ from walkaround.io.colmap import remove_tree
 from walkaround.types import Frame, Progress, no_progress
 
 logger = logging.getLogger(__name__)
-
-NATIVE_ERRORS = (RuntimeError, ValueError, IndexError, KeyError)
-"""What pycolmap raises when something inside it goes wrong."""
 
 
 def estimate_cameras(
