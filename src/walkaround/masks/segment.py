@@ -11,13 +11,20 @@ from typing import Any
 import cv2
 import numba
 import numpy as np
+from scipy import ndimage
 
 from walkaround.errors import InputError, SequenceRejected
 from walkaround.io.depth import read_depth, write_grey
 from walkaround.masks.flow import carry_mask
 from walkaround.masks.options import MasksOptions
-from walkaround.masks.silhouettes import belongs, refine_outline, render_silhouette, surface_points
-from walkaround.masks.solid import MaskView, Solid, find_object, find_void
+from walkaround.masks.silhouettes import (
+    belongs,
+    refine_outline,
+    render_silhouette,
+    seen_core,
+    surface_points,
+)
+from walkaround.masks.solid import MaskView, Solid, count_inside, find_object, find_void
 from walkaround.types import BoolArray, Float32Array, Frame, Progress, SparseModel, View, no_progress
 
 
@@ -71,7 +78,7 @@ def write_masks(
                 {"object_views_share": 0.0},
             )  # fmt: skip
         progress(0.4)
-        masks = solve_masks(views, solid, options, probabilities, pool.map)
+        masks, hulls = solve_masks(views, solid, options, probabilities, pool.map)
     progress(0.8)
     agreement = [
         iou(mask, hull) for mask, hull in zip(masks, hull_silhouettes(views, solid, masks), strict=True)
@@ -113,57 +120,70 @@ def shared_radius(views: list[MaskView]) -> float:
     return float(min(0.85, 1.05 * np.median(reach)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What one view's own depth says, (h, w) each."""
+
+    on_object: BoolArray
+    elsewhere: BoolArray
+
+
+def gather_evidence(view: MaskView, solid: Solid) -> Evidence:
+    """Tell the pixels whose depth lies on the solid from those whose depth lies elsewhere."""
+    points, rows, columns = view.world_points()
+    on = belongs(solid, points)
+    on_object, elsewhere = np.zeros(view.size_hw, dtype=np.uint8), np.zeros(view.size_hw, dtype=np.uint8)
+    on_object[rows[on], columns[on]] = 1
+    elsewhere[rows[~on], columns[~on]] = 1
+    return Evidence(on_object=on_object > 0, elsewhere=cv2.erode(elsewhere, np.ones((3, 3), np.uint8)) > 0)
+
+
 def solve_masks(
     views: list[MaskView],
     solid: Solid,
     options: MasksOptions,
     probabilities: list[Float32Array] | None,
     run: Callable[..., Any] = map,
-) -> list[BoolArray]:
-    """Render and refine every view; a second round starts from the hull of the first."""
+) -> tuple[list[BoolArray], list[BoolArray]]:
+    """Return the masks and the silhouettes of the solid they agree on.
 
-    def solve(item: tuple[int, BoolArray], band_share: float) -> BoolArray:
-        index, silhouette = item
-        view = views[index]
-        points, rows, columns = view.world_points()
-        on = belongs(solid, points)
-        from_depth = np.zeros(view.size_hw, dtype=np.bool_)
-        elsewhere = np.zeros(view.size_hw, dtype=np.bool_)
-        from_depth[rows[on], columns[on]] = True
-        elsewhere[rows[~on], columns[~on]] = True
-        elsewhere = cv2.erode(elsewhere.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        band = max(2, round(band_share * max(view.size_hw)))
-        probability = probabilities[index] if probabilities is not None else None
-        if not options.refine_edges:
-            return np.asarray((silhouette & ~elsewhere) | from_depth)
-        return refine_outline(view, silhouette, from_depth, elsewhere, band, probability)
-
+    First the masks that depth alone gives; the solid is carved by them; then each view's outline is moved
+    to the image's edges, near the carved solid's outline only.
+    """
+    bands = [max(2, round(0.005 * max(view.size_hw))) for view in views]
+    evidence = list(run(lambda view: gather_evidence(view, solid), views))
     surface = surface_points(solid)
-    first = [render_silhouette(solid, surface, view) > 0 for view in views]
-    return list(run(lambda item: solve(item, 0.006), enumerate(first)))
+    first = list(run(lambda view: render_silhouette(solid, surface, view) > 0, views))
+    rough = [
+        seen_core(silhouette, e.on_object, e.elsewhere, band)
+        for silhouette, e, band in zip(first, evidence, bands, strict=True)
+    ]
+    hulls = hull_silhouettes(views, solid, rough)
+
+    def solve(index: int) -> BoolArray:
+        near = cv2.dilate(hulls[index].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        e, probability = evidence[index], None if probabilities is None else probabilities[index]
+        if not options.refine_edges:
+            return rough[index] & near
+        elsewhere = e.elsewhere & ~hulls[index]
+        return refine_outline(
+            views[index],
+            hulls[index],
+            e.on_object & near,
+            elsewhere | ~near & e.elsewhere,
+            bands[index],
+            probability,
+        )
+
+    masks = list(run(solve, range(len(views))))
+    return masks, hull_silhouettes(views, solid, masks)
 
 
 def hull_silhouettes(views: list[MaskView], solid: Solid, masks: list[BoolArray]) -> list[BoolArray]:
     """Carve the grown solid by all masks (a voxel stays if nine tenths of the views have it inside)."""
-    from scipy import ndimage
-
     grown = ndimage.binary_dilation(solid.occupied, iterations=2)
     index = np.argwhere(grown)
-    points = index * solid.voxel + solid.origin
-    inside, seen = np.zeros(len(points)), np.zeros(len(points))
-    for view, mask in zip(views, masks, strict=True):
-        pose, K = view.view.cam_from_world, view.K
-        p = points @ pose[:3, :3].T + pose[:3, 3]
-        x, y = p[:, 0] / p[:, 2], p[:, 1] / p[:, 2]
-        bend = view.view.camera.distortion
-        r2 = x * x + y * y
-        radial = 1 + r2 * (bend[0] + r2 * bend[1])
-        u = np.floor(K[0, 0] * x * radial + K[0, 2]).astype(int)
-        v = np.floor(K[1, 1] * y * radial + K[1, 2]).astype(int)
-        h, w = view.size_hw
-        ok = (p[:, 2] > 0) & (u >= 0) & (v >= 0) & (u < w) & (v < h)
-        seen += ok
-        inside[ok] += mask[v[ok], u[ok]]
+    inside, seen = count_inside(views, index * solid.voxel + solid.origin, masks)
     keep = inside >= 0.9 * np.maximum(seen, 1)
     hull = np.zeros_like(grown)
     hull[tuple(index[keep].T)] = True

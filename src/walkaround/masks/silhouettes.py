@@ -67,7 +67,7 @@ def refine_outline(
     view: MaskView, silhouette: BoolArray, from_depth: BoolArray, not_object: BoolArray, band_px: int,
     fg_probability: Float32Array | None = None,
 ) -> BoolArray:  # fmt: skip
-    """Return the mask: sure inside and outside the band, a graph cut on colour within it.
+    """Return the mask: sure inside and outside a band, a graph cut on colour within it.
 
     Parameters
     ----------
@@ -76,23 +76,42 @@ def refine_outline(
     band_px
         Half width of the band around the prior outline.
     """
-    prior = (silhouette & ~not_object) | from_depth
-    prior = _tidy(prior)
-    if prior.sum() < 30:
-        return prior
+    core = seen_core(silhouette, from_depth, not_object, band_px)
+    if core.sum() < 30:
+        return _tidy((silhouette & ~not_object) | from_depth)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band_px + 1, 2 * band_px + 1))
-    inner = cv2.erode(prior.astype(np.uint8), kernel, borderValue=1) > 0
-    outer = cv2.dilate(prior.astype(np.uint8), kernel) > 0
+    opened = cv2.morphologyEx(core.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0
+    inner = cv2.erode(core.astype(np.uint8), kernel, borderValue=1) > 0
+    inner |= from_depth & core & ~opened  # thinner than the band: the geometry is trusted
+    outer = cv2.dilate((core | (silhouette & ~not_object)).astype(np.uint8), kernel) > 0
+    near = cv2.dilate(core.astype(np.uint8), kernel) > 0
+    outer &= near | ~not_object
     if fg_probability is not None:
-        inner |= prior & (fg_probability > 0.9)
+        inner |= core & (fg_probability > 0.9)
         outer &= ~((fg_probability < 0.1) & ~inner)
-    labels = np.full(prior.shape, cv2.GC_BGD, dtype=np.uint8)
-    labels[outer] = np.where(prior[outer], cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+    labels = np.full(core.shape, cv2.GC_BGD, dtype=np.uint8)
+    labels[outer] = np.where(core[outer], cv2.GC_PR_FGD, cv2.GC_PR_BGD)
     labels[inner] = cv2.GC_FGD
-    if not inner.any():  # thinner than the band: trust the geometry
-        return prior
+    if not inner.any():
+        return core
     refined = _cut(view.image_srgb, labels, band_px)
-    return _tidy(refined | (prior & inner))
+    return _tidy(refined | inner)
+
+
+def seen_core(silhouette: BoolArray, from_depth: BoolArray, not_object: BoolArray, band_px: int) -> BoolArray:
+    """Return the part of the silhouette that this view's own depth confirms, its holes filled.
+
+    The solid also holds what no view can look into (behind the object, when the walk covers a short arc);
+    where it sticks out beside the object, this view measured nothing on it.
+    """
+    size = 2 * band_px + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    closed = cv2.morphologyEx(from_depth.astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
+    core = (closed & silhouette & ~not_object) | from_depth
+    _, labels = cv2.connectedComponents((~core).astype(np.uint8), connectivity=4)
+    outside = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    holes = ~core & ~np.isin(labels, outside) & ~not_object
+    return _tidy(core | holes)
 
 
 def _cut(image: ByteArray, labels: ByteArray, band_px: int) -> BoolArray:

@@ -161,6 +161,44 @@ def _vote(occupied, origin, voxel, depths, voids, sizes, rotations, translations
     return votes
 
 
+@njit(parallel=True, cache=True)
+def _count_inside(points, masks, sizes, rotations, translations, intrinsics):  # type: ignore[no-untyped-def]
+    counts = np.zeros((points.shape[0], 2), np.int32)
+    for n in prange(points.shape[0]):
+        p = points[n]
+        for s in range(rotations.shape[0]):
+            R, t, c = rotations[s], translations[s], intrinsics[s]
+            z = R[2, 0] * p[0] + R[2, 1] * p[1] + R[2, 2] * p[2] + t[2]
+            if z <= 1e-6:
+                continue
+            x = (R[0, 0] * p[0] + R[0, 1] * p[1] + R[0, 2] * p[2] + t[0]) / z
+            y = (R[1, 0] * p[0] + R[1, 1] * p[1] + R[1, 2] * p[2] + t[1]) / z
+            r2 = x * x + y * y
+            radial = 1.0 + r2 * (c[4] + r2 * c[5])
+            u = int(np.floor(c[0] * x * radial + c[2]))
+            v = int(np.floor(c[1] * y * radial + c[3]))
+            if u < 0 or v < 0 or u >= sizes[s, 1] or v >= sizes[s, 0]:
+                continue
+            counts[n, 1] += 1
+            if masks[s, v, u]:
+                counts[n, 0] += 1
+    return counts
+
+
+def count_inside(
+    views: list[MaskView], points: FloatArray, masks: list[BoolArray]
+) -> tuple[IntArray, IntArray]:
+    """Return, for (N, 3) points, how many masks hold them and how many images show their place."""
+    arrays = camera_arrays(views)
+    stack = np.zeros(arrays["depths"].shape, np.bool_)
+    for n, mask in enumerate(masks):
+        stack[n, : mask.shape[0], : mask.shape[1]] = mask
+    counts = _count_inside(
+        points, stack, arrays["sizes"], arrays["rotations"], arrays["translations"], arrays["intrinsics"]
+    )
+    return counts[:, 0], counts[:, 1]
+
+
 def camera_arrays(views: list[MaskView]) -> dict[str, Any]:
     """Stack what the kernels need: depth, void, sizes, poses, intrinsics (fx, fy, cx, cy, k1, k2)."""
     sizes = np.array([view.size_hw for view in views], dtype=np.int64)
