@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from walkaround.simulate.options import SimulateOptions
 from walkaround.types import FloatArray
+
+_INSIDE = 0.94
+"""Share of the image's width and height that the object may span when the hand is still."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +19,7 @@ class CameraPath:
     """A walk around the object at about constant height, with sway (under 1 Hz) and tremor (3 to 9 Hz)."""
 
     options: SimulateOptions
-    centre: FloatArray  # (3,) of the object's bounding sphere
+    centre: FloatArray  # (3,) where the camera aims
     distance_m: float
     waves: FloatArray  # (7, 8, 3): channel, wave, (frequency Hz, phase, size)
     start_rad: float
@@ -63,7 +67,10 @@ class CameraPath:
 def make_path(options: SimulateOptions, vertices: FloatArray, focal_px: float) -> CameraPath:
     """Draw a hand's motion from the seed and stand off so that the object fills what it should."""
     rng = np.random.default_rng([options.seed, 23])
-    centre = np.array([0.0, 0.0, 0.5 * vertices[:, 2].max()])
+    hull = vertices[ConvexHull(vertices).vertices]
+    heights = vertices[:, 2].max() * np.linspace(0.3, 0.6, 13)
+    nearest = [_standoff(options, hull - [0.0, 0.0, z], focal_px) for z in heights]
+    centre = np.array([0.0, 0.0, heights[int(np.argmin(nearest))]])
     radius = float(np.linalg.norm(vertices - centre, axis=1).max())
     waves = np.empty((7, 8, 3))
     waves[:, :4, 0] = rng.uniform(0.08, 0.7, (7, 4))
@@ -72,10 +79,26 @@ def make_path(options: SimulateOptions, vertices: FloatArray, focal_px: float) -
     waves[:, :4, 2] = rng.uniform(0.2, 0.5, (7, 4))
     waves[:, 4:, 2] = rng.uniform(0.005, 0.03, (7, 4))
     half = 0.5 * options.fill * min(options.size) / focal_px
+    distance = radius * float(np.hypot(1.0, half)) / half
     return CameraPath(
         options=options,
         centre=centre,
-        distance_m=radius * float(np.hypot(1.0, half)) / half,
+        distance_m=max(distance, min(nearest)),
         waves=waves,
         start_rad=float(rng.uniform(0, 2 * np.pi)),
     )
+
+
+def _standoff(options: SimulateOptions, around: FloatArray, focal_px: float) -> float:
+    """Nearest distance in metres that shows the whole object from everywhere, with room for the sway."""
+    half = 0.5 * _INSIDE * np.array(options.size) / focal_px
+    elevation = np.radians(options.elevation_deg)
+    distance = 0.0
+    for angle in np.arange(24) * (2 * np.pi / 24):
+        c, s = np.cos(angle), np.sin(angle)
+        away = np.array([c * np.cos(elevation), s * np.cos(elevation), np.sin(elevation)])
+        right = np.array([-s, c, 0.0])
+        up = np.cross(away, right)
+        across = np.abs(np.stack([around @ right, around @ up], axis=1))
+        distance = max(distance, float((across / half + (around @ away)[:, None]).max()))
+    return distance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -113,22 +114,22 @@ def _figurine(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
     def vary(*values: float) -> FloatArray:
         return np.array(values) * rng.uniform(0.88, 1.12, len(values))
 
-    body, head = vary(0.045, 0.04, 0.058), vary(0.033, 0.031, 0.034)
+    body, head = vary(0.06, 0.057, 0.057), vary(0.044, 0.043, 0.037)
     neck = body[2] * 1.75
     head_at = np.array([0.012, 0.0, neck + head[2] * 0.75])
     parts: list[tuple[FloatArray, FloatArray]] = [
         (np.array([0, 0, body[2] * 0.95]), body),
         (head_at, head),
-        (head_at + np.array([head[0] * 0.9, 0, -0.006]), vary(0.016, 0.012, 0.011)),
-        (head_at + np.array([-0.004, head[1] * 0.75, head[2] * 1.05]), vary(0.011, 0.012, 0.022)),
-        (head_at + np.array([-0.004, -head[1] * 0.75, head[2] * 1.05]), vary(0.011, 0.012, 0.022)),
+        (head_at + np.array([head[0] * 0.9, 0, -0.006]), vary(0.018, 0.015, 0.013)),
+        (head_at + np.array([-0.004, head[1] * 0.75, head[2] * 1.05]), vary(0.012, 0.014, 0.02)),
+        (head_at + np.array([-0.004, -head[1] * 0.75, head[2] * 1.05]), vary(0.012, 0.014, 0.02)),
         (np.array([-body[0] * 1.05, 0.004, 0.028]), vary(0.02, 0.016, 0.018)),
-        (np.array([body[0] * 0.8, body[1] * 0.6, 0.012]), vary(0.028, 0.015, 0.013)),
-        (np.array([body[0] * 0.8, -body[1] * 0.6, 0.012]), vary(0.028, 0.015, 0.013)),
+        (np.array([body[0] * 0.8, body[1] * 0.6, 0.012]), vary(0.03, 0.018, 0.015)),
+        (np.array([body[0] * 0.8, -body[1] * 0.6, 0.012]), vary(0.03, 0.018, 0.015)),
     ]
     lift = rng.uniform(-0.02, 0.05)
     arms = [
-        (np.array([0.008, s * body[1] * 0.85, neck * 0.8]), np.array([0.045, s * 0.055, neck * 0.55 + up]))
+        (np.array([0.008, s * body[1] * 0.85, neck * 0.8]), np.array([0.05, s * 0.064, neck * 0.55 + up]))
         for s, up in ((1.0, lift), (-1.0, rng.uniform(-0.02, 0.05)))
     ]
 
@@ -137,29 +138,37 @@ def _figurine(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
         for centre, radii in parts:
             out = _smooth_min(out, _ellipsoid(p, centre, radii), 0.012)
         for a, b in arms:
-            out = _smooth_min(out, _capsule(p, a, b, 0.013, 0.009), 0.01)
+            out = _smooth_min(out, _capsule(p, a, b, 0.015, 0.011), 0.01)
         return out
 
     top = head_at[2] + head[2] * 1.05 + 0.026
-    return field, (np.array([-0.085, -0.085, 0]), np.array([0.085, 0.085, top])), 120
+    return field, (np.array([-0.1, -0.1, 0]), np.array([0.1, 0.1, top])), 120
 
 
 def _plant(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
-    pot_radius, pot_height = rng.uniform(0.04, 0.05), rng.uniform(0.06, 0.075)
+    pot_radius, pot_height = rng.uniform(0.05, 0.058), rng.uniform(0.07, 0.085)
     stems: list[tuple[FloatArray, FloatArray]] = []
     leaves: list[tuple[FloatArray, FloatArray, FloatArray]] = []
-    count = int(rng.integers(7, 10))
+    count = int(rng.integers(8, 11))
     for i in range(count):
         angle = 2 * np.pi * i / count + rng.uniform(-0.25, 0.25)
         out = np.array([np.cos(angle), np.sin(angle), 0.0])
-        base = 0.015 * out + [0, 0, pot_height - 0.012]
-        reach, rise = rng.uniform(0.045, 0.085), rng.uniform(0.09, 0.17)
+        base = 0.018 * out + [0, 0, pot_height - 0.012]
+        reach, rise = rng.uniform(0.03, 0.05), rng.uniform(0.05, 0.13)
         middle = base + 0.4 * reach * out + [0, 0, 0.65 * rise]
         tip = base + reach * out + [0, 0, rise]
         stems += [(base, middle), (middle, tip)]
-        turn = _rotation(np.array([0, 0, 1.0]), angle) @ _rotation(np.array([0, 1.0, 0]), rng.uniform(0, 0.9))
-        radii = np.array([rng.uniform(0.03, 0.042), rng.uniform(0.016, 0.022), 0.0028])
+        turn = _rotation(np.array([0, 0, 1.0]), angle) @ _rotation(np.array([0, 1.0, 0]), rng.uniform(0.1, 1))
+        radii = np.array([rng.uniform(0.042, 0.055), rng.uniform(0.025, 0.033), 0.003])
         leaves.append((tip + turn[:, 0] * radii[0] * 0.75, turn, radii))
+
+    def stem(ends: tuple[FloatArray, FloatArray], p: FloatArray) -> FloatArray:
+        return _capsule(p, *ends, 0.0038, 0.0032)
+
+    def leaf(shape: tuple[FloatArray, FloatArray, FloatArray], p: FloatArray) -> FloatArray:
+        q = (p - shape[0]) @ shape[1]
+        q[:, 2] += 5.0 * q[:, 0] ** 2 - 6.0 * q[:, 1] ** 2
+        return 0.8 * _ellipsoid(q, np.zeros(3), shape[2])
 
     def field(p: FloatArray) -> FloatArray:
         rho = np.hypot(p[:, 0], p[:, 1])
@@ -167,16 +176,23 @@ def _plant(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
         pot = np.maximum(rho - r, p[:, 2] - pot_height)
         soil = np.maximum(rho - r + 0.006, pot_height - 0.01 - p[:, 2])
         out = np.maximum(pot, -soil)
-        for a, b in stems:
-            out = np.minimum(out, _capsule(p, a, b, 0.0034, 0.0028))
-        for centre, turn, radii in leaves:
-            q = (p - centre) @ turn
-            q[:, 2] += 5.0 * q[:, 0] ** 2 - 6.0 * q[:, 1] ** 2
-            out = np.minimum(out, 0.8 * _ellipsoid(q, np.zeros(3), radii))
+        for ends in stems:
+            half = 0.5 * float(np.linalg.norm(ends[1] - ends[0]))
+            _unite(out, p, 0.5 * (ends[0] + ends[1]), half + 0.004, partial(stem, ends))
+        for shape in leaves:
+            _unite(out, p, shape[0], float(shape[2][0]) + 0.015, partial(leaf, shape))
         return out
 
-    side, top = 0.19, pot_height + 0.23
-    return field, (np.array([-side, -side, 0]), np.array([side, side, top])), 208
+    side, top = 0.17, pot_height + 0.19
+    return field, (np.array([-side, -side, 0]), np.array([side, side, top])), 168
+
+
+def _unite(out: FloatArray, p: FloatArray, centre: FloatArray, radius: float, part: Field) -> None:
+    """Lower ``out`` to ``part`` near a sphere that holds it, and to a bound of its distance elsewhere."""
+    away = np.linalg.norm(p - centre, axis=1) - radius
+    near = away < 0.02
+    out[near] = np.minimum(out[near], part(p[near]))
+    out[~near] = np.minimum(out[~near], away[~near])
 
 
 _MAKERS: dict[str, Callable[[np.random.Generator], tuple[Field, Bounds, int]]] = {

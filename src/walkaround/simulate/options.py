@@ -30,8 +30,9 @@ class SimulateOptions:
     """Focal length as the 35-mm equivalent (of the image's long side = 36 mm)."""
     elevation_deg: float = 28.0
     """Mean angle of the camera above the table, seen from the object."""
-    fill: float = 1.0
-    """The object's bounding sphere over the image's short side: how near the camera goes."""
+    fill: float = 1.2
+    """The object's bounding sphere over the image's short side: how near the camera goes. It stays far
+    enough to see the whole object."""
     jitter: float = 1.0
     """Strength of the hand's sway and tremor; 0 is a perfect rail."""
     blur_s: float = 0.0
@@ -53,7 +54,7 @@ class SimulateOptions:
     exposure: float = 1.0
     """Brightness; 0.1 is a dark room (the noise stays)."""
     samples: int = 4
-    """Rays a pixel for the colour (with motion blur, spread over the exposure; at least 8 then)."""
+    """Rays a pixel at edges (with motion blur everywhere, spread over the exposure; at least 8 then)."""
     crf: int = 16
     """Constant rate factor of the H.264 video; lower is better."""
 

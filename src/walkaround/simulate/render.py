@@ -8,7 +8,7 @@ import numpy as np
 
 from walkaround.simulate.motion import CameraPath
 from walkaround.simulate.scene import Scene
-from walkaround.simulate.shading import shade_rows
+from walkaround.simulate.shading import find_edges, meet_faces, shade_pixels
 from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray, IntArray
 
 
@@ -25,10 +25,11 @@ class RenderedFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class _Hits:
-    box: IntArray  # (4,) left, top, right, bottom
-    face: IntArray  # (h, w)
-    bary: FloatArray  # (h, w, 2)
-    depth: FloatArray  # (h, w)
+    """Where rays through pixels meet the object first."""
+
+    face: IntArray  # (N,) -1: nowhere
+    bary: FloatArray  # (N, 2)
+    depth: FloatArray  # (N,) z in the camera
 
 
 def render_frame(
@@ -39,27 +40,52 @@ def render_frame(
     index: int,
     light: tuple[FloatArray, FloatArray],
 ) -> RenderedFrame:
-    """Render the frame of ``time_s``; ``index`` seeds its noise."""
+    """Render the frame of ``time_s``; ``index`` seeds its noise.
+
+    Without motion blur one ray a pixel is enough where the colour is smooth (the textures fade below the
+    pixel's footprint): only edges get ``samples`` rays.
+    """
     o = scene.options
-    count = max(o.samples, 8) if o.blur_s > 0 else o.samples
-    linear = np.zeros((o.size[1], o.size[0], 3), dtype=np.float32)
-    for n in range(count):
-        moment = time_s + o.blur_s * ((n + 0.5) / count - 0.5)
-        _add_sample(scene, path, K, moment, _shift(n, count), 1.0 / count, light, linear)
-    cam_from_room, turn = path.cam_from_room(time_s), path.object_from_room(time_s)
-    cam_from_object = cam_from_room.copy()
-    cam_from_object[:3, :3] = cam_from_room[:3, :3] @ turn.T
-    hits = _trace(scene, cam_from_object, K, np.array([0.5, 0.5]))
-    depth = np.zeros((o.size[1], o.size[0]), dtype=np.float32)
-    left, top, right, bottom = hits.box
-    depth[top:bottom, left:right] = np.where(hits.face >= 0, hits.depth, 0.0)
+    shape = (o.size[1], o.size[0])
+    everywhere = np.arange(shape[0] * shape[1])
+    linear = np.zeros((len(everywhere), 3), dtype=np.float32)
+    middle = np.array([0.5, 0.5])
+    cam_from_room, cam_from_object = _poses(path, time_s)
+    hits = _trace(scene, cam_from_object, K, everywhere, middle)
+    if o.blur_s > 0:
+        count = max(o.samples, 8)
+        for n in range(count):
+            moment = time_s + o.blur_s * ((n + 0.5) / count - 0.5)
+            moved = _trace(scene, _poses(path, moment)[1], K, everywhere, _shift(n, count))
+            _shade(scene, path, K, moment, everywhere, moved, _shift(n, count), 1.0 / count, light, linear)
+    else:
+        patches = _shade(scene, path, K, time_s, everywhere, hits, middle, 1.0, light, linear)
+        if o.samples > 1:
+            edges = np.flatnonzero(
+                find_edges(patches.reshape(shape), hits.depth.reshape(shape), 6 / K[0, 0]).ravel()
+            )
+            linear[edges] = 0
+            for n in range(o.samples):
+                shift = _shift(n, o.samples)
+                again = _trace(scene, cam_from_object, K, edges, shift)
+                _shade(scene, path, K, time_s, edges, again, shift, 1.0 / o.samples, light, linear)
+    depth = hits.depth.reshape(shape).astype(np.float32)
+    noise = np.random.default_rng([o.seed, 53, index])
     return RenderedFrame(
-        image_srgb=_expose(linear, o.exposure, o.noise, np.random.default_rng([o.seed, 53, index])),
+        image_srgb=_expose(linear.reshape(*shape, 3), o.exposure, o.noise, noise),
         depth=depth,
         mask=depth > 0,
         cam_from_room=cam_from_room,
         cam_from_object=cam_from_object,
     )
+
+
+def _poses(path: CameraPath, time_s: float) -> tuple[FloatArray, FloatArray]:
+    """Where the camera is in the room and in the object's own frame."""
+    cam_from_room = path.cam_from_room(time_s)
+    cam_from_object = cam_from_room.copy()
+    cam_from_object[:3, :3] = cam_from_room[:3, :3] @ path.object_from_room(time_s).T
+    return cam_from_room, cam_from_object
 
 
 def _shift(n: int, count: int) -> FloatArray:
@@ -75,64 +101,54 @@ def _shift(n: int, count: int) -> FloatArray:
     return np.array([(low + 0.5 / count) % 1.0, (n + 0.5) / count])
 
 
-def _trace(scene: Scene, cam_from_object: FloatArray, K: FloatArray, shift: FloatArray) -> _Hits:
-    """First hits on the object for the pixels of its bounding box in the image."""
+def _trace(
+    scene: Scene, cam_from_object: FloatArray, K: FloatArray, pixels: IntArray, shift: FloatArray
+) -> _Hits:
+    """First hits on the object; only pixels in the image of its bounding box are traced."""
     width, height = scene.options.size
-    points = scene.mesh.vertices @ cam_from_object[:3, :3].T + cam_from_object[:3, 3]
+    low, high = scene.mesh.vertices.min(axis=0), scene.mesh.vertices.max(axis=0)
+    corners = np.stack(np.meshgrid(*zip(low, high, strict=True)), axis=-1).reshape(-1, 3)
+    points = corners @ cam_from_object[:3, :3].T + cam_from_object[:3, 3]
+    box = np.array([0, 0, width, height])
     if points[:, 2].min() > 1e-3:
         uv = (points[:, :2] / points[:, 2:]) @ K[:2, :2].T + K[:2, 2]
-        low = np.clip(np.floor(uv.min(axis=0)).astype(int) - 1, 0, [width, height])
-        high = np.clip(np.ceil(uv.max(axis=0)).astype(int) + 1, 0, [width, height])
-    else:
-        low, high = np.array([0, 0]), np.array([width, height])
-    box = np.array([low[0], low[1], high[0], high[1]])
-    h, w = max(0, high[1] - low[1]), max(0, high[0] - low[0])
-    u, v = np.meshgrid(np.arange(w) + low[0] + shift[0], np.arange(h) + low[1] + shift[1])
-    pixels = np.stack([u, v, np.ones_like(u)], axis=-1).reshape(-1, 3)
-    rays = pixels @ np.linalg.inv(K).T @ cam_from_object[:3, :3]  # z in the camera is 1: t is the depth
+        box[:2], box[2:] = np.floor(uv.min(axis=0)) - 1, np.ceil(uv.max(axis=0)) + 1
+    row, col = np.divmod(pixels, width)
+    near = np.flatnonzero((col >= box[0]) & (col < box[2]) & (row >= box[1]) & (row < box[3]))
     origin = -cam_from_object[:3, :3].T @ cam_from_object[:3, 3]
-    hits = scene.tracer.first_hits(origin, rays)
-    face = hits["primID"].astype(np.int64)
-    depth = _plane_depth(scene, face, origin, rays)
-    bary = np.stack([hits["u"], hits["v"]], axis=-1).astype(np.float64)
-    return _Hits(box=box, face=face.reshape(h, w), bary=bary.reshape(h, w, 2), depth=depth.reshape(h, w))
+    ray_matrix = cam_from_object[:3, :3].T @ np.linalg.inv(K)  # z in the camera is 1: t is the depth
+    rays = np.stack([col[near] + shift[0], row[near] + shift[1], np.ones(len(near))], axis=1) @ ray_matrix.T
+    face, bary, depth = np.full(len(pixels), -1), np.zeros((len(pixels), 2)), np.zeros(len(pixels))
+    face[near] = scene.tracer.first_faces(origin, rays)
+    meet_faces(near, rays, origin, scene.mesh.vertices, scene.mesh.faces, face, bary, depth)
+    return _Hits(face=face, bary=bary, depth=depth)
 
 
-def _plane_depth(scene: Scene, face: IntArray, origin: FloatArray, rays: FloatArray) -> FloatArray:
-    """Depth of the hits in float64, from the plane of the face that embree names."""
-    hit = face >= 0
-    corners = scene.mesh.vertices[scene.mesh.faces[face[hit]]]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    top = ((corners[:, 0] - origin) * normal).sum(axis=1)
-    bottom = (rays[hit] * normal).sum(axis=1)
-    depth = np.zeros(len(face))
-    depth[hit] = top / np.where(np.abs(bottom) > 1e-18, bottom, 1e-18)
-    return depth
-
-
-def _add_sample(
+def _shade(
     scene: Scene,
     path: CameraPath,
     K: FloatArray,
     time_s: float,
+    pixels: IntArray,
+    hits: _Hits,
     shift: FloatArray,
     weight: float,
     light: tuple[FloatArray, FloatArray],
     linear: Float32Array,
-) -> None:
+) -> IntArray:
+    """Add the light of one sample a pixel to ``linear``; return the patch of colour that each pixel hit."""
     o = scene.options
     cam_from_room, turn = path.cam_from_room(time_s), path.object_from_room(time_s)
-    cam_from_object = cam_from_room.copy()
-    cam_from_object[:3, :3] = cam_from_room[:3, :3] @ turn.T
-    hits = _trace(scene, cam_from_object, K, shift)
-    shade_rows(
-        linear, 0, o.size[1], weight,
-        -cam_from_room[:3, :3].T @ cam_from_room[:3, 3], cam_from_room[:3, :3].T @ np.linalg.inv(K), shift,
-        hits.box, hits.face, hits.bary, hits.depth, turn,
+    patches = np.zeros(len(linear), dtype=np.int64)
+    room_from_cam = cam_from_room[:3, :3].T
+    shade_pixels(
+        linear, patches, pixels, hits.face, hits.bary, hits.depth, o.size[0], weight,
+        -room_from_cam @ cam_from_room[:3, 3], room_from_cam @ np.linalg.inv(K), shift, turn,
         scene.mesh.vertices, scene.mesh.normals, scene.mesh.faces, light[0], scene.lights[0].direction,
         light[1], np.array([scene.table_radius_m, float(scene.table_kind)]), scene.table_colors, scene.prints,
         scene.object_colors, o.texture, o.gloss, scene.room, o.plain_background, scene.noise_seed,
     )  # fmt: skip
+    return patches
 
 
 def _expose(linear: Float32Array, exposure: float, noise: float, rng: np.random.Generator) -> ByteArray:

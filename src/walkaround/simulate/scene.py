@@ -12,7 +12,7 @@ from embreex.mesh_construction import TriangleMesh as EmbreeMesh
 from walkaround.simulate.objects import make_object
 from walkaround.simulate.options import SimulateOptions
 from walkaround.simulate.surface import TriangleMesh
-from walkaround.types import BoolArray, FloatArray
+from walkaround.types import BoolArray, FloatArray, IntArray
 
 _LIGHTMAP_SIDE = 320
 _KINDS = {"plain": 0, "wood": 1, "stone": 2}
@@ -25,11 +25,11 @@ class Tracer:
         self._scene = rtcore_scene.EmbreeScene(robust=True)
         EmbreeMesh(self._scene, np.ascontiguousarray(mesh.vertices[mesh.faces], dtype=np.float32))
 
-    def first_hits(self, origin: FloatArray, directions: FloatArray) -> dict[str, FloatArray]:
-        """Embree's record of the first hit of rays from one point: primID (-1: none), u, v, tfar."""
+    def first_faces(self, origin: FloatArray, directions: FloatArray) -> IntArray:
+        """(N,) the face that each ray from one point hits first; -1 for none."""
         d = np.ascontiguousarray(directions, dtype=np.float32)
         o = np.ascontiguousarray(np.broadcast_to(origin, d.shape), dtype=np.float32)
-        return dict(self._scene.run(o, d, None, "INTERSECT", 1))
+        return np.asarray(self._scene.run(o, d, None, "INTERSECT"), dtype=np.int64)
 
     def blocked(self, origins: FloatArray, directions: FloatArray) -> BoolArray:
         """True where the mesh stands in a ray's way."""
@@ -161,7 +161,7 @@ def _ambient(
 
 
 def bake_light(scene: Scene, turn: FloatArray, samples: int) -> tuple[FloatArray, FloatArray]:
-    """Light at the vertices (V, 6: RGB, key light's share, 0, 0) and on the table (n, n, 3).
+    """Light at the vertices (V, 4: RGB, key light's share) and on the table (n, n, 3).
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def bake_light(scene: Scene, turn: FloatArray, samples: int) -> tuple[FloatArray
         Shadow rays a lamp and point.
     """
     start = scene.mesh.vertices + 4e-4 * scene.mesh.normals
-    vertex_light = np.zeros((len(start), 6))
+    vertex_light = np.zeros((len(start), 4))
     vertex_light[:, :3] = scene.ambient[0]
     grid = table_grid(scene.table_radius_m)
     cell_light = scene.ambient[1].reshape(-1, 3).copy()

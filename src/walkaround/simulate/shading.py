@@ -11,9 +11,8 @@ from math import floor, sqrt
 import numpy as np
 from numba import njit
 
-from walkaround.types import Float32Array, FloatArray, IntArray
+from walkaround.types import BoolArray, Float32Array, FloatArray, IntArray
 
-NOTHING, OBJECT, TABLE = 0, 1, 2
 _MASK = 0xFFFFFFFF
 
 
@@ -92,11 +91,13 @@ def _table_albedo(
     prints: FloatArray,
     seed: int,
     out: FloatArray,
-) -> None:
+) -> int:
+    """Write the colour at a point of the table; return which patch of colour it is (0: the bare top)."""
     if kind == 0:  # plain
         for n in range(3):
             out[n] = colors[0, n]
-        return
+        return 0
+    patch = 0
     if kind == 1:  # wood: grain along x, bent by a slow noise
         bend = 0.25 * _fbm(4 * x, 4 * y, 0.5, 2, 4 * pixel, seed)
         a = _fbm(5 * x, 42 * (y + 0.12 * bend), 0.2, 4, 42 * pixel, seed + 10)
@@ -125,15 +126,21 @@ def _table_albedo(
         for n in range(3):
             tint = prints[m, 7 + (n + (1 if ink > 0.9 else 0)) % 3]
             out[n] = tint * shade * (1 + 0.15 * c)
+        patch = 4 * (m + 1) + (0 if border or pixel > cell else 1 + (ink < 0.42) + (ink > 0.9))
     for n in range(3):
         out[n] = min(0.95, max(0.01, out[n]))
+    return patch
 
 
 @njit(cache=True, nogil=True)
 def _room(
     o: FloatArray, d: FloatArray, room: FloatArray, plain: bool, pixel: float, seed: int, out: FloatArray
-) -> None:
-    """Colour of the room's inside (a box) as seen along a ray: walls with pictures, boards, ceiling."""
+) -> int:
+    """Write the colour of the room's inside (a box) along a ray: walls with pictures, boards, ceiling.
+
+    Returns which patch of colour it is.
+    """
+    patch = 0
     t, wall = 1e30, 0
     for axis in range(3):
         if d[axis] != 0.0:
@@ -152,6 +159,7 @@ def _room(
         row = floor(px / 0.14)
         piece = floor(py / 1.1 + 7 * _hash(row, 1, 2, seed))
         tone = 0.25 + 0.3 * _hash(row, piece, 3, seed)
+        patch = 1 + (row + 64) * 64 + piece + 32
         tone *= 1 + 0.35 * _fbm(40 * px, 5 * py, 0.4, 4, 40 * foot, seed + 40)
         out[0], out[1], out[2] = tone * light, 0.72 * tone * light, 0.48 * tone * light
     else:
@@ -164,30 +172,83 @@ def _room(
             b = abs(pz / 0.7 - j - 0.5) - (0.18 + 0.2 * _hash(i, j, wall, seed + 7))
             if max(a, b) < 0:
                 frame = max(a, b) > -0.035
+                patch = 1 + 2 * ((i + 32) * 64 + j + 32) + (1 if frame else 0)
                 for n in range(3):
                     ink = _fbm(9 * u + 5 * n, 9 * pz, wall + 0.5 * n, 5, 9 * foot, seed + 200 + i + 31 * j)
                     tint = 0.15 + 0.6 * _hash(i, j, wall, seed + 8 + n)
                     out[n] = 0.06 if frame else max(0.02, tint * (1 + 0.9 * ink)) * light
+    return wall + 6 * patch
 
 
 @njit(cache=True, nogil=True)
-def shade_rows(  # long: one pass over the pixels, so that no intermediate image is needed
-    out: Float32Array,  # (H, W, 3) linear light is added here
-    top: int,
-    bottom: int,
+def meet_faces(
+    near: IntArray,  # (M,) places in the outputs
+    rays: FloatArray,  # (M, 3)
+    origin: FloatArray,
+    vertices: FloatArray,
+    faces: IntArray,
+    face: IntArray,  # (N,) in: the face that was hit or -1
+    bary: FloatArray,  # (N, 2) out
+    depth: FloatArray,  # (N,) out
+) -> None:
+    """Cut rays with the planes of known faces in double precision (the tracer works in single)."""
+    e, g, s, p, q = np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3)
+    for m in range(len(near)):
+        f = face[near[m]]
+        if f < 0:
+            continue
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        for n in range(3):
+            e[n], g[n] = vertices[j, n] - vertices[i, n], vertices[k, n] - vertices[i, n]
+            s[n] = origin[n] - vertices[i, n]
+        for n in range(3):
+            a, b = (n + 1) % 3, (n + 2) % 3
+            p[n] = rays[m, a] * g[b] - rays[m, b] * g[a]
+            q[n] = s[a] * e[b] - s[b] * e[a]
+        det = e[0] * p[0] + e[1] * p[1] + e[2] * p[2]
+        t = (g[0] * q[0] + g[1] * q[1] + g[2] * q[2]) / det if abs(det) > 1e-18 else 0.0
+        if t <= 0.0:  # seen exactly edge-on
+            face[near[m]] = -1
+            continue
+        depth[near[m]] = t
+        bary[near[m], 0] = (s[0] * p[0] + s[1] * p[1] + s[2] * p[2]) / det
+        bary[near[m], 1] = (rays[m, 0] * q[0] + rays[m, 1] * q[1] + rays[m, 2] * q[2]) / det
+
+
+@njit(cache=True, nogil=True)
+def find_edges(patches: IntArray, depth: FloatArray, jump: float) -> BoolArray:
+    """(H, W) True beside a change of patch, or of depth by more than ``jump`` times the depth."""
+    edges = np.zeros(patches.shape, dtype=np.bool_)
+    for row in range(patches.shape[0]):
+        for col in range(patches.shape[1]):
+            for down, right in ((0, 1), (1, 0)):
+                i, j = row + down, col + right
+                if i == patches.shape[0] or j == patches.shape[1]:
+                    continue
+                a, b = depth[row, col], depth[i, j]
+                if patches[row, col] != patches[i, j] or abs(a - b) > jump * max(a, b):
+                    edges[row, col] = edges[i, j] = True
+    return edges
+
+
+@njit(cache=True, nogil=True)
+def shade_pixels(  # long: one pass over the pixels, so that no intermediate image is needed
+    out: Float32Array,  # (H * W, 3) linear light is added here
+    patches: IntArray,  # (H * W,) becomes the patch of colour that was hit, for finding edges
+    pixels: IntArray,  # (N,) row * W + column
+    face: IntArray,  # (N,) face of the object or -1
+    bary: FloatArray,  # (N, 2)
+    hit_depth: FloatArray,  # (N,) z-depth
+    width: int,
     weight: float,
     origin: FloatArray,  # (3,) in the room
     ray_matrix: FloatArray,  # (3, 3) room direction of (u, v, 1) pixels, z-depth 1
     shift: FloatArray,  # (2,) of the sample inside the pixel
-    box: IntArray,  # (4,) left, top, right, bottom of the region that was traced
-    face: IntArray,  # (h, w) hit face or -1
-    bary: FloatArray,  # (h, w, 2)
-    hit_depth: FloatArray,  # (h, w) z-depth
     turn: FloatArray,  # (3, 3) object_from_room
     vertices: FloatArray,
     normals: FloatArray,
     faces: IntArray,
-    vertex_light: FloatArray,  # (V, 6) irradiance RGB and key light's share, 0, 0
+    vertex_light: FloatArray,  # (V, 4) irradiance RGB and key light's share
     key: FloatArray,  # (3,) direction to the key light, room
     table_light: FloatArray,  # (n, n, 3)
     table: FloatArray,  # (2,) radius, kind
@@ -200,57 +261,54 @@ def shade_rows(  # long: one pass over the pixels, so that no intermediate image
     plain: bool,
     seed: int,
 ) -> None:
-    """Add ``weight`` times the light that each pixel of the rows ``top``..``bottom`` receives."""
+    """Add ``weight`` times the light that each of the pixels receives."""
     color, p, d = np.zeros(3), np.zeros(3), np.zeros(3)
-    pixel = sqrt(ray_matrix[0, 0] ** 2 + ray_matrix[1, 0] ** 2 + ray_matrix[2, 0] ** 2)
-    for row in range(top, bottom):
-        for col in range(out.shape[1]):
-            u, v = col + shift[0], row + shift[1]
+    footprint = sqrt(ray_matrix[0, 0] ** 2 + ray_matrix[1, 0] ** 2 + ray_matrix[2, 0] ** 2)
+    for at in range(len(pixels)):
+        pixel = pixels[at]
+        u, v = pixel % width + shift[0], pixel // width + shift[1]
+        for n in range(3):
+            d[n] = ray_matrix[n, 0] * u + ray_matrix[n, 1] * v + ray_matrix[n, 2]
+        length = sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
+        f, t = face[at], hit_depth[at]
+        t_table = -origin[2] / d[2] if d[2] < 0 else 1e30
+        if f >= 0 and t < t_table:
+            patches[pixel] = -1
+            b1, b2 = bary[at, 0], bary[at, 1]
+            b0 = 1 - b1 - b2
+            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
             for n in range(3):
-                d[n] = ray_matrix[n, 0] * u + ray_matrix[n, 1] * v + ray_matrix[n, 2]
-            length = sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
-            f = -1
-            if box[0] <= col < box[2] and box[1] <= row < box[3]:
-                f = face[row - box[1], col - box[0]]
-            t_table = -origin[2] / d[2] if d[2] < 0 else 1e30
-            if f >= 0 and hit_depth[row - box[1], col - box[0]] < t_table:
-                b1, b2 = bary[row - box[1], col - box[0], 0], bary[row - box[1], col - box[0], 1]
-                b0 = 1 - b1 - b2
-                i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-                for n in range(3):
-                    p[n] = b0 * vertices[i, n] + b1 * vertices[j, n] + b2 * vertices[k, n]
-                t = hit_depth[row - box[1], col - box[0]]
-                _object_albedo(p, pixel * t, object_colors, texture, seed, color)
-                lit = b0 * vertex_light[i, 3] + b1 * vertex_light[j, 3] + b2 * vertex_light[k, 3]
-                dot, size = 0.0, 0.0
-                for n in range(3):  # Blinn-Phong highlight of the key light
-                    half = 0.0
-                    normal = b0 * normals[i, n] + b1 * normals[j, n] + b2 * normals[k, n]
-                    for m in range(3):
-                        half += turn[n, m] * (key[m] - d[m] / length)
-                    dot += half * normal
-                    size += half * half
-                shine = gloss * lit * max(0.0, dot / sqrt(size + 1e-12)) ** 40 * 3.0
-                for n in range(3):
-                    e = b0 * vertex_light[i, n] + b1 * vertex_light[j, n] + b2 * vertex_light[k, n]
-                    out[row, col, n] += weight * (color[n] * e + shine)
-                continue
-            x, y = origin[0] + t_table * d[0], origin[1] + t_table * d[1]
-            if t_table < 1e29 and x * x + y * y < table[0] * table[0]:
-                slant = length / max(0.05, -d[2])
-                _table_albedo(
-                    x, y, pixel * t_table * sqrt(slant), int(table[1]), table_colors, prints, seed, color
-                )
-                ox, oy = turn[0, 0] * x + turn[0, 1] * y, turn[1, 0] * x + turn[1, 1] * y
-                side = table_light.shape[0] - 1
-                gx, gy = (ox / table[0] + 1) * 0.5 * side, (oy / table[0] + 1) * 0.5 * side
-                i, j = min(side - 1, int(gx)), min(side - 1, int(gy))
-                a, b = gx - i, gy - j
-                for n in range(3):
-                    e = (table_light[i, j, n] * (1 - b) + table_light[i, j + 1, n] * b) * (1 - a)
-                    e += (table_light[i + 1, j, n] * (1 - b) + table_light[i + 1, j + 1, n] * b) * a
-                    out[row, col, n] += weight * color[n] * e
-                continue
-            _room(origin, d, room, plain, pixel, seed, color)
+                p[n] = b0 * vertices[i, n] + b1 * vertices[j, n] + b2 * vertices[k, n]
+            _object_albedo(p, footprint * t, object_colors, texture, seed, color)
+            lit = b0 * vertex_light[i, 3] + b1 * vertex_light[j, 3] + b2 * vertex_light[k, 3]
+            dot, size = 0.0, 0.0
+            for n in range(3):  # Blinn-Phong highlight of the key light
+                half = 0.0
+                normal = b0 * normals[i, n] + b1 * normals[j, n] + b2 * normals[k, n]
+                for m in range(3):
+                    half += turn[n, m] * (key[m] - d[m] / length)
+                dot += half * normal
+                size += half * half
+            shine = gloss * lit * max(0.0, dot / sqrt(size + 1e-12)) ** 40 * 3.0
             for n in range(3):
-                out[row, col, n] += weight * color[n]
+                e = b0 * vertex_light[i, n] + b1 * vertex_light[j, n] + b2 * vertex_light[k, n]
+                out[pixel, n] += weight * (color[n] * e + shine)
+            continue
+        x, y = origin[0] + t_table * d[0], origin[1] + t_table * d[1]
+        if t_table < 1e29 and x * x + y * y < table[0] * table[0]:
+            size = footprint * t_table * sqrt(length / max(0.05, -d[2]))
+            patch = _table_albedo(x, y, size, int(table[1]), table_colors, prints, seed, color)
+            patches[pixel] = 2 * patch
+            ox, oy = turn[0, 0] * x + turn[0, 1] * y, turn[1, 0] * x + turn[1, 1] * y
+            side = table_light.shape[0] - 1
+            gx, gy = (ox / table[0] + 1) * 0.5 * side, (oy / table[0] + 1) * 0.5 * side
+            i, j = min(side - 1, int(gx)), min(side - 1, int(gy))
+            a, b = gx - i, gy - j
+            for n in range(3):
+                e = (table_light[i, j, n] * (1 - b) + table_light[i, j + 1, n] * b) * (1 - a)
+                e += (table_light[i + 1, j, n] * (1 - b) + table_light[i + 1, j + 1, n] * b) * a
+                out[pixel, n] += weight * color[n] * e
+            continue
+        patches[pixel] = 1 + 2 * _room(origin, d, room, plain, footprint, seed, color)
+        for n in range(3):
+            out[pixel, n] += weight * color[n]

@@ -24,7 +24,7 @@ from walkaround.simulate.scene import Scene, bake_light, make_scene
 from walkaround.types import ByteArray, FloatArray, Progress, no_progress
 
 logger = logging.getLogger(__name__)
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ def _write_frames(
 ) -> list[dict[str, object]]:
     o = scene.options
     rate = _frame_rate(o)
-    light = bake_light(scene, np.eye(3), 16)
+    light = bake_light(scene, np.eye(3), 32)
 
     def render(index: int) -> RenderedFrame:
         time_s = float(index / rate)
