@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -15,6 +15,7 @@ Bounds = tuple[FloatArray, FloatArray]
 _MARGIN_M = 0.012
 
 
+@lru_cache(maxsize=1)
 def make_object(name: str, seed: int) -> TriangleMesh:
     """Mesh the named object, centred over the origin and standing on z = 0."""
     field, (low, high), resolution = _MAKERS[name](np.random.default_rng([seed, 11]))

@@ -14,7 +14,6 @@ from walkaround.simulate.options import SimulateOptions
 from walkaround.simulate.surface import TriangleMesh
 from walkaround.types import BoolArray, FloatArray, IntArray
 
-_LIGHTMAP_SIDE = 320
 _KINDS = {"plain": 0, "wood": 1, "stone": 2}
 
 
@@ -71,6 +70,7 @@ def make_scene(options: SimulateOptions) -> Scene:
     mesh = make_object(options.object, options.seed)
     centre = np.array([0.0, 0.0, 0.5 * mesh.vertices[:, 2].max()])
     radius = options.table_radius * float(np.linalg.norm(mesh.vertices - centre, axis=1).max())
+    side = min(256, max(64, max(options.size) // 3))
     tracer = Tracer(mesh)
     hue = rng.uniform()
     colors = [(hue, 0.55, 0.62), (hue + rng.uniform(0.25, 0.45), 0.5, 0.3), (hue + 0.55, 0.35, 0.8)]
@@ -87,7 +87,7 @@ def make_scene(options: SimulateOptions) -> Scene:
         mesh=mesh,
         tracer=tracer,
         lights=lights,
-        ambient=_ambient(tracer, mesh, radius, table_colors.mean(axis=0)),
+        ambient=_ambient(tracer, mesh, radius, side, table_colors.mean(axis=0)),
         table_radius_m=radius,
         table_kind=_KINDS[options.table],
         table_colors=table_colors,
@@ -121,9 +121,9 @@ def _prints(rng: np.random.Generator, radius: float) -> FloatArray:
     return out
 
 
-def table_grid(radius: float) -> FloatArray:
+def table_grid(radius: float, side: int) -> FloatArray:
     """(n * n, 3) points of the table's light map, over the square around the disc."""
-    axis = np.linspace(-radius, radius, _LIGHTMAP_SIDE)
+    axis = np.linspace(-radius, radius, side)
     x, y = np.meshgrid(axis, axis, indexing="ij")
     return np.stack([x, y, np.full_like(x, 2e-5)], axis=-1).reshape(-1, 3)
 
@@ -137,13 +137,13 @@ def _sphere(count: int) -> FloatArray:
 
 
 def _ambient(
-    tracer: Tracer, mesh: TriangleMesh, radius: float, bounce: FloatArray
+    tracer: Tracer, mesh: TriangleMesh, radius: float, side: int, bounce: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Light of the sky above and of the table below, with the object in its own way."""
     sky = np.array([0.34, 0.36, 0.4])
     start = mesh.vertices + 4e-4 * mesh.normals
     by_vertex = np.zeros_like(start)
-    grid = table_grid(radius)
+    grid = table_grid(radius, side)
     by_cell = np.zeros_like(grid)
     directions = _sphere(64)
     near = np.linalg.norm(grid[:, :2], axis=1) < 0.75 * radius
@@ -157,7 +157,7 @@ def _ambient(
             free_cell = np.ones(len(grid), dtype=bool)
             free_cell[near] = ~tracer.blocked(grid[near], d)
             by_cell += (4 / len(directions)) * d[2] * free_cell[:, None] * color
-    return by_vertex, by_cell.reshape(_LIGHTMAP_SIDE, _LIGHTMAP_SIDE, 3)
+    return by_vertex, by_cell.reshape(side, side, 3)
 
 
 def bake_light(scene: Scene, turn: FloatArray, samples: int) -> tuple[FloatArray, FloatArray]:
@@ -173,8 +173,8 @@ def bake_light(scene: Scene, turn: FloatArray, samples: int) -> tuple[FloatArray
     start = scene.mesh.vertices + 4e-4 * scene.mesh.normals
     vertex_light = np.zeros((len(start), 4))
     vertex_light[:, :3] = scene.ambient[0]
-    grid = table_grid(scene.table_radius_m)
     cell_light = scene.ambient[1].reshape(-1, 3).copy()
+    grid = table_grid(scene.table_radius_m, len(scene.ambient[1]))
     rng = np.random.default_rng([scene.options.seed, 41])
     for number, light in enumerate(scene.lights):
         for _ in range(samples):
@@ -189,4 +189,4 @@ def bake_light(scene: Scene, turn: FloatArray, samples: int) -> tuple[FloatArray
             if number == 0:
                 vertex_light[facing, 3] += free
             cell_light += (d[2] / samples * ~scene.tracer.blocked(grid, d))[:, None] * light.color
-    return vertex_light, cell_light.reshape(_LIGHTMAP_SIDE, _LIGHTMAP_SIDE, 3)
+    return vertex_light, cell_light.reshape(scene.ambient[1].shape)

@@ -85,10 +85,14 @@ def _finished(paths: SimulatedCapture, options: SimulateOptions) -> bool:
     try:
         record = json.loads((paths.truth_dir / "cameras.json").read_text(encoding="utf-8"))
         same = record["options"] == json.loads(json.dumps(dataclasses.asdict(options)))
-        names = [frame["image"] for frame in record["frames"]]
+        names = [str(frame["image"]) for frame in record["frames"]]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    there = all((paths.image_dir / name).is_file() for name in names) and paths.video_path.is_file()
+    files = [paths.video_path, paths.mesh_path, *(paths.image_dir / name for name in names)]
+    for name in names:
+        stem = Path(name).stem
+        files += [paths.truth_dir / "masks" / f"{stem}.png", paths.truth_dir / "depth" / f"{stem}.npz"]
+    there = all(path.is_file() for path in files)
     return bool(same and there and record.get("simulate_version") == _VERSION)
 
 
@@ -119,7 +123,7 @@ def _write_frames(
 ) -> list[dict[str, object]]:
     o = scene.options
     rate = _frame_rate(o)
-    light = bake_light(scene, np.eye(3), 32)
+    light = bake_light(scene, np.eye(3), min(32, max(6, max(o.size) // 30)))
 
     def render(index: int) -> RenderedFrame:
         time_s = float(index / rate)
@@ -214,8 +218,22 @@ class _Encoder:
 
     def add(self, image_srgb: ByteArray) -> None:
         """Append one picture."""
-        frame = av.VideoFrame.from_ndarray(image_srgb, format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace=1, dst_color_range=1)
-        frame.pts = None
+        frame = av.VideoFrame.from_ndarray(_to_yuv420(image_srgb), format="yuv420p")
+        frame.colorspace, frame.color_range = 1, 1
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
+
+
+def _to_yuv420(image_srgb: ByteArray) -> ByteArray:
+    """BT.709, limited range, chroma sited left: (3/2 H, W). libswscale's result depends on memory alignment."""
+    height, width = image_srgb.shape[:2]
+    r, g, b = np.moveaxis(image_srgb.astype(np.float32), 2, 0)
+    luma = 0.2126 * r + 0.7152 * g + 0.0722 * b
+    planes = [16 + luma * (219 / 255)]
+    for channel, scale in ((b, 1.8556), (r, 1.5748)):
+        chroma = (channel - luma) * (224 / 255 / scale)
+        rows = 0.5 * (chroma[::2] + chroma[1::2])
+        left = np.concatenate([rows[:, :1], rows[:, 1:-1:2]], axis=1)
+        planes.append(128 + 0.5 * rows[:, ::2] + 0.25 * (left + rows[:, 1::2]))
+    flat = np.concatenate([plane.ravel() for plane in planes])
+    return np.clip(np.rint(flat), 0, 255).astype(np.uint8).reshape(height * 3 // 2, width)
