@@ -225,7 +225,10 @@ class _Encoder:
 
 
 def _to_yuv420(image_srgb: ByteArray) -> ByteArray:
-    """BT.709, limited range, chroma sited left: (3/2 H, W). libswscale's result depends on memory alignment."""
+    """Planes (3/2 H, W) of BT.709, limited range, chroma sited left.
+
+    libswscale's result depends on where the arrays lie in memory; this one does not.
+    """
     height, width = image_srgb.shape[:2]
     r, g, b = np.moveaxis(image_srgb.astype(np.float32), 2, 0)
     luma = 0.2126 * r + 0.7152 * g + 0.0722 * b
