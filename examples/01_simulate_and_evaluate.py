@@ -41,7 +41,7 @@ def main(arguments: Arguments) -> None:
     folder = sequence_folder(root, record)
     print(f"{record.status} {' '.join(record.reasons)}: {folder / 'report.html'}")
 
-    if any(frame.registered for frame in record.frames):
+    if sum(frame.registered for frame in record.frames) >= 3:
         print(format_evaluation(evaluate_sequence(folder, capture.truth_dir)))
 
 

@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
         )
         options = BuildOptions(class_label="simulated", seed=command.seed)
         record = build_sequence(capture.video_path, root, options=options, progress=report)
-    if any(frame.registered for frame in record.frames):
+    if sum(frame.registered for frame in record.frames) >= 3:  # fewer cannot be aligned with the truth
         show(format_evaluation(evaluate_sequence(sequence_folder(root, record), capture.truth_dir)))
     say_result(record, root)
     return exit_code(record)

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -60,6 +61,7 @@ def simulate_capture(
     if _finished(paths, options):
         logger.info("kept the finished capture in %s", out)
         return paths
+    start = time.perf_counter()
     _clear(paths)
     scene = make_scene(options)
     focal_px = options.focal_35mm / 36.0 * max(options.size)
@@ -78,6 +80,7 @@ def simulate_capture(
         "frames": records,
     }
     write_json(out / "cameras.json", truth)
+    logger.info("simulate: %.1f s", time.perf_counter() - start)
     return paths
 
 
