@@ -41,7 +41,8 @@ SIMULATED: dict[str, dict[str, Any]] = {
     "sim-weak-texture": {"object": "figurine", "texture": 0.15},
     "sim-plain-room": {"object": "figurine", "plain_background": True},
     "sim-plain-all": {"object": "figurine", "plain_background": True, "table": "plain"},
-    "sim-moving": {"object": "figurine", "moving_object": True},
+    "sim-turning": {"object": "figurine", "moving_object": True},
+    "sim-turning-tripod": {"object": "figurine", "moving_object": True, "jitter": 0.0},
 }
 SHARED = {"bunny": "truth/bunny/images", "skull": "captures/skull", "apple": "captures/apple.mp4"}
 APPLE_MASK_FRAME = 0
