@@ -25,13 +25,11 @@ _FAR = 2.0  # the cost of a hypothesis that cannot be compared
 @njit(inline="always")
 def _hash_uniform(a: int, b: int, c: int) -> Any:
     """Return a number in [-1, 1) that depends on the three integers alone."""
-    h = np.uint32(a) * np.uint32(0x9E3779B1) ^ np.uint32(b) * np.uint32(0x85EBCA77)
-    h = h ^ np.uint32(c) * np.uint32(0xC2B2AE3D)
-    h ^= h >> np.uint32(15)
-    h *= np.uint32(0x2C1B3C6D)
-    h ^= h >> np.uint32(12)
-    h *= np.uint32(0x297A2D39)
-    h ^= h >> np.uint32(15)
+    full = np.int64(0xFFFFFFFF)  # Numba computes in 64 bits: cut back to 32 after every product
+    h = (a * np.int64(0x9E3779B1) + b * np.int64(0x85EBCA77) + c * np.int64(0x42B2AE3D)) & full
+    h = ((h ^ (h >> 15)) * np.int64(0x2C1B3C6D)) & full
+    h = ((h ^ (h >> 12)) * np.int64(0x297A2D39)) & full
+    h = h ^ (h >> 15)
     return np.float32(h) * np.float32(2.0 / 4294967296.0) - np.float32(1.0)
 
 
@@ -82,35 +80,16 @@ def _ncc_cost(source, height, width, h, offsets, weights, values, mean, variance
 
 @njit(fastmath=True, cache=True)
 def _plane_cost(  # type: ignore[no-untyped-def]
-    sources,
-    sizes,
-    A,
-    b,
-    u,
-    v,
-    w,
-    wu,
-    wv,
-    offsets,
-    weights,
-    values,
-    mean,
-    variance,
-    best,
-    costs,
-    maps,
-    map_scale,
-    A_back,
-    b_back,
-    geometric,
-    chosen,
-    all_sources,
-):
+    sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
+    w, wu, wv, best, costs, chosen, geometric, all_sources
+):  # fmt: skip
     """Return the cost of one plane: the mean of the ``best`` lowest source costs, plus consistency.
 
-    ``all_sources``: compare with every source and leave the best ones in ``chosen``; otherwise compare
-    with the ``chosen`` ones only.
+    ``pixel``: u, v, the patch's mean and variance. ``all_sources``: compare with every source and leave the
+    best ones in ``chosen``; otherwise compare with the ``chosen`` ones only. (Arrays one by one: Numba
+    copies a tuple of arrays on every call, half as fast.)
     """
+    u, v, mean, variance = pixel
     f = np.float32
     n = sources.shape[0] if all_sources else best
     h = np.empty(9, np.float32)
@@ -196,34 +175,9 @@ def _fill_patch(reference, y, x, offsets, sigma_color, weights, values):  # type
 
 @njit(parallel=True, fastmath=True, cache=True)
 def sweep(  # type: ignore[no-untyped-def]
-    reference,
-    sources,
-    sizes,
-    A,
-    b,
-    planes,
-    cost,
-    active,
-    color,
-    iteration,
-    seed,
-    offsets,
-    sigma_color,
-    best,
-    w_low,
-    w_high,
-    w_step,
-    slope_limit,
-    reach,
-    spread,
-    fresh,
-    maps,
-    map_scale,
-    A_back,
-    b_back,
-    geometric,
-    select,
-):
+    reference, scene, planes, cost, active, color, iteration, seed, offsets, sigma_color, best, w_low, w_high,
+    w_step, slope_limit, reach, spread, fresh, geometric, select
+):  # fmt: skip
     """One half (a checkerboard colour) of a PatchMatch iteration, in place.
 
     ``reach`` 0: near neighbours only; 1: far ones too. ``spread``: size of the random steps, in px of
@@ -231,6 +185,7 @@ def sweep(  # type: ignore[no-untyped-def]
     with the sources that match the standing hypothesis best (after the first, coarse sizes).
     """
     f = np.float32
+    sources, sizes, A, b, maps, map_scale, A_back, b_back = scene
     height, width = reference.shape
     for y in prange(height):
         weights = np.empty(offsets.shape[0], np.float32)
@@ -244,58 +199,61 @@ def sweep(  # type: ignore[no-untyped-def]
             if variance < f(0.05):  # grey levels squared: nothing to compare
                 cost[y, x] = f(1.0)
                 variance = f(0.05)
-            u = f(x) + f(0.5)
-            v = f(y) + f(0.5)
+            pixel = (f(x) + f(0.5), f(y) + f(0.5), mean, variance)
             w, wu, wv = planes[y, x, 0], planes[y, x, 1], planes[y, x, 2]
             c = cost[y, x]
             if fresh or select:
-                c = _plane_cost(sources, sizes, A, b, u, v, w, wu, wv, offsets, weights, values, mean, variance,
-                                best, costs, maps, map_scale, A_back, b_back, geometric, chosen, True)  # fmt: skip
-            for k in range(12):
-                if k < 8:
-                    if k >= 4 and reach == 0:
+                c = _plane_cost(
+                    sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
+                    w, wu, wv, best, costs, chosen, geometric, True,
+                )  # fmt: skip
+            for k in range(8):
+                if k < 4:
+                    # the cheaper neighbour along x (k = 0), along y (1), and the cheapest far ones (2, 3)
+                    if k >= 2 and reach == 0:
                         continue
-                    sx = (1 if k % 4 == 0 else 0) - (1 if k % 4 == 1 else 0)
-                    sy = (1 if k % 4 == 2 else 0) - (1 if k % 4 == 3 else 0)
-                    step = 1
-                    if k >= 4:  # the far neighbour of this direction with the lowest cost
-                        lowest = f(9.0)
-                        for d in range(3, 12, 2):
-                            xx, yy = x + sx * d, y + sy * d
-                            if 0 <= xx < width and 0 <= yy < height and cost[yy, xx] < lowest:
-                                lowest = cost[yy, xx]
-                                step = d
+                    sx, sy = 1 - k % 2, k % 2
+                    step = 0
+                    lowest = f(9.0)
+                    for d in range(-1 if k < 2 else -11, 2 if k < 2 else 12, 2):
+                        if k >= 2 and (d == 1 or d == -1):
+                            continue
+                        xx, yy = x + sx * d, y + sy * d
+                        if 0 <= xx < width and 0 <= yy < height and cost[yy, xx] < lowest:
+                            lowest = cost[yy, xx]
+                            step = d
+                    if step == 0:
+                        continue
                     xx, yy = x + sx * step, y + sy * step
-                    if xx < 0 or yy < 0 or xx >= width or yy >= height:
-                        continue
                     nu, nv = planes[yy, xx, 1], planes[yy, xx, 2]
                     nw = planes[yy, xx, 0] - nu * f(sx * step) - nv * f(sy * step)
                     slope_gap = abs(nu - wu) + abs(nv - wv)
-                    if abs(nw - w) < f(0.03) * w_step and slope_gap * f(4.0) < f(0.03) * w_step:
+                    if abs(nw - w) < f(0.06) * w_step and slope_gap * f(4.0) < f(0.06) * w_step:
                         continue
                 else:
-                    scale = spread * (f(1.0) if k == 8 else f(0.3)) * w_step
+                    scale = spread * (f(1.0) if k == 4 else f(0.3)) * w_step
                     r0 = _hash_uniform(x * 4 + k, y, iteration * 64 + seed)
                     r1 = _hash_uniform(x, y * 4 + k, iteration * 64 + seed + 17)
                     r2 = _hash_uniform(x, y, iteration * 64 + seed + 31 + 4 * k)
                     nw, nu, nv = w, wu, wv
-                    if k != 10:
+                    if k != 6:
                         nw = w + scale * r0
-                    if k >= 10:
+                    if k >= 6:
                         nu = wu + scale * f(0.3) * r1
                         nv = wv + scale * f(0.3) * r2
-                    if k == 11 and reach == 0:
+                    if reach == 0 and (k == 5 or k == 7):
                         continue
-                    if k == 11:
+                    if k == 7:
                         nw = w_low + (w_high - w_low) * (f(0.5) * r0 + f(0.5))
                         nu = slope_limit * f(0.5) * nw * r1
                         nv = slope_limit * f(0.5) * nw * r2
                 limit = slope_limit * nw
                 if nw < w_low or nw > w_high or abs(nu) > limit or abs(nv) > limit:
                     continue
-                trial = _plane_cost(sources, sizes, A, b, u, v, nw, nu, nv, offsets, weights, values, mean,
-                                    variance, best, costs, maps, map_scale, A_back, b_back, geometric, chosen,
-                                    not select)  # fmt: skip
+                trial = _plane_cost(
+                    sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
+                    nw, nu, nv, best, costs, chosen, geometric, not select
+                )  # fmt: skip
                 if trial < c:
                     c, w, wu, wv = trial, nw, nu, nv
             planes[y, x, 0], planes[y, x, 1], planes[y, x, 2] = w, wu, wv
@@ -303,26 +261,10 @@ def sweep(  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, fastmath=True, cache=True)
-def polish(  # type: ignore[no-untyped-def]
-    reference,
-    sources,
-    sizes,
-    A,
-    b,
-    planes,
-    cost,
-    active,
-    offsets,
-    sigma_color,
-    best,
-    w_step,
-    maps,
-    map_scale,
-    A_back,
-    b_back,
-):
+def polish(reference, scene, planes, cost, active, offsets, sigma_color, best, w_step):  # type: ignore[no-untyped-def]
     """Sub-pixel step: a parabola through the costs at w - d, w, w + d; also returns pure NCC costs."""
     f = np.float32
+    sources, sizes, A, b, maps, map_scale, A_back, b_back = scene
     height, width = reference.shape
     texture = np.zeros((height, width), np.float32)
     for y in prange(height):
@@ -336,23 +278,30 @@ def polish(  # type: ignore[no-untyped-def]
             mean, variance = _fill_patch(reference, y, x, offsets, sigma_color, weights, values)
             texture[y, x] = np.sqrt(variance)
             variance = max(variance, f(0.05))
-            u = f(x) + f(0.5)
-            v = f(y) + f(0.5)
+            pixel = (f(x) + f(0.5), f(y) + f(0.5), mean, variance)
             w, wu, wv = planes[y, x, 0], planes[y, x, 1], planes[y, x, 2]
             d = f(0.3) * w_step
-            c0 = _plane_cost(sources, sizes, A, b, u, v, w, wu, wv, offsets, weights, values, mean, variance,
-                             best, costs, maps, map_scale, A_back, b_back, f(0.0), chosen, True)  # fmt: skip
-            cm = _plane_cost(sources, sizes, A, b, u, v, w - d, wu, wv, offsets, weights, values, mean, variance,
-                             best, costs, maps, map_scale, A_back, b_back, f(0.0), chosen, False)  # fmt: skip
-            cp = _plane_cost(sources, sizes, A, b, u, v, w + d, wu, wv, offsets, weights, values, mean, variance,
-                             best, costs, maps, map_scale, A_back, b_back, f(0.0), chosen, False)  # fmt: skip
+            c0 = _plane_cost(
+                sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
+                w, wu, wv, best, costs, chosen, f(0.0), True
+            )  # fmt: skip
+            cm = _plane_cost(
+                sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
+                w - d, wu, wv, best, costs, chosen, f(0.0), False
+            )  # fmt: skip
+            cp = _plane_cost(
+                sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
+                w + d, wu, wv, best, costs, chosen, f(0.0), False
+            )  # fmt: skip
             curve = cm + cp - f(2.0) * c0
             cost[y, x] = c0
             if curve > f(1e-4):
                 shift = f(0.5) * (cm - cp) / curve
                 shift = min(max(shift, f(-1.0)), f(1.0)) * d
-                cn = _plane_cost(sources, sizes, A, b, u, v, w + shift, wu, wv, offsets, weights, values, mean,
-                                 variance, best, costs, maps, map_scale, A_back, b_back, f(0.0), chosen, False)  # fmt: skip
+                cn = _plane_cost(
+                    sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
+                    w + shift, wu, wv, best, costs, chosen, f(0.0), False
+                )  # fmt: skip
                 if cn < c0:
                     planes[y, x, 0] = w + shift
                     cost[y, x] = cn

@@ -256,6 +256,7 @@ def run_level(
             np.zeros((len(ref.sources), 1, 1), np.float32),
             np.ones((len(ref.sources), 2), np.float32),
         )
+    scene = (flat, sizes, warp.A, warp.b, maps, map_scale, warp.A_back, warp.b_back)
     cost = np.full((height, width), 2.0, dtype=np.float32)
     mask = np.ones((height, width), dtype=np.bool_) if active is None else active
     step = disparity_step(views, index, level, warp)
@@ -267,15 +268,14 @@ def run_level(
         size = f(spread * 0.6**iteration)
         for color in (0, 1):
             _kernels.sweep(
-                image, flat, sizes, warp.A, warp.b, planes, cost, mask, color, iteration, seed + 97 * level,
-                offsets, f(_SIGMA_COLOR), best, f(ref.w_low), f(ref.w_high), f(step), slope_limit,
-                1 if far else 0, size, iteration == 0, maps, map_scale, warp.A_back, warp.b_back, f(geometric), level < 3,
+                image, scene, planes, cost, mask, color, iteration, seed + 97 * level, offsets,
+                f(_SIGMA_COLOR), best, f(ref.w_low), f(ref.w_high), f(step), slope_limit, 1 if far else 0,
+                size, iteration == 0, f(geometric), level < 3,
             )  # fmt: skip
     if finish:
         ref.texture = _kernels.polish(
-            image, flat, sizes, warp.A, warp.b, planes, cost, mask, offsets, f(_SIGMA_COLOR), best, f(step),
-            maps, map_scale, warp.A_back, warp.b_back,
-        )  # fmt: skip
+            image, scene, planes, cost, mask, offsets, f(_SIGMA_COLOR), best, f(step)
+        )
     ref.cost = cost
 
 
@@ -284,22 +284,22 @@ def compute_planes(model: SparseModel, views: list[StereoView], progress: Progre
     n = len(views)
     for i, view in enumerate(views):
         view.planes = initial_planes(model, views, i, 3)
-        run_level(views, i, 3, iterations=6, far=True, spread=4.0)
+        run_level(views, i, 3, iterations=4, far=True, spread=4.0)
         view.planes = enlarge_planes(view.planes, view.levels[2].image.shape)
-        run_level(views, i, 2, iterations=2, far=True, spread=2.0)
+        run_level(views, i, 2, iterations=2, far=False, spread=2.0)
         size_hw = view.levels[1].image.shape
         view.active = enlarge(shared_region(views, i, 2, 0.5), size_hw)
         coarse_cost = view.cost
         view.planes = enlarge_planes(view.planes, size_hw)
-        run_level(views, i, 1, iterations=2, far=False, spread=1.5, active=view.active)
+        run_level(views, i, 1, iterations=1, far=False, spread=1.5, active=view.active)
         keep_cost_outside(view, coarse_cost)
         progress(0.35 * (i + 1) / n)
-    for step in range(2):
+    for step in range(1):
         maps = [_inverse_map(view) for view in views]
         for i in range(n):
             coarse_cost = views[i].cost
             run_level(
-                views, i, 1, iterations=1, far=step == 0, spread=1.0, geometric=0.15, neighbour_maps=maps,
+                views, i, 1, iterations=1, far=False, spread=1.0, geometric=0.15, neighbour_maps=maps,
                 active=views[i].active, seed=1000 * (step + 1),
             )  # fmt: skip
             keep_cost_outside(views[i], coarse_cost)

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ def output_error(path: Path, error: OSError) -> OutputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(f"The disk is full: {path} could not be written. Free some space and run again.")
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return OutputError(f"{path} cannot be written ({error.strerror}). Choose another --out or its rights.")
+        return OutputError(
+            f"{path} cannot be written ({error.strerror}). Choose another --out or change its rights."
+        )
     return OutputError(f"{path} could not be written: {error}.")
 
 
@@ -39,10 +41,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise output_error(path, error) from error
     finally:
-        try:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        except OSError:
-            pass
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -80,9 +80,7 @@ def write_masks(
         progress(0.4)
         masks, hulls = solve_masks(views, solid, options, probabilities, pool.map)
     progress(0.8)
-    agreement = [
-        iou(mask, hull) for mask, hull in zip(masks, hull_silhouettes(views, solid, masks), strict=True)
-    ]
+    agreement = [iou(mask, hull) for mask, hull in zip(masks, hulls, strict=True)]
     by_image = {view.view.frame.image: mask for view, mask in zip(views, masks, strict=True)}
     _write_all(image_dir, frames, views, by_image, mask_dir)
     progress(1.0)
