@@ -67,7 +67,8 @@ def _ramp(low: float, high: float, x: float) -> float:
 @njit(cache=True, nogil=True)
 def _object_albedo(
     p: FloatArray, pixel: float, colors: FloatArray, texture: float, seed: int, out: FloatArray
-) -> None:
+) -> int:
+    """Write the colour at a point of the object; return which of its colours it is nearest to."""
     x, y, z = p[0], p[1], p[2]
     a = _fbm(24 * x, 24 * y, 24 * z, 4, 24 * pixel, seed)
     b = _fbm(70 * x + 3, 70 * y, 70 * z, 4, 70 * pixel, seed + 50)
@@ -79,6 +80,7 @@ def _object_albedo(
         value = (value * (1 - second) + colors[2, n] * second) * light
         mean = 0.4 * colors[0, n] + 0.4 * colors[1, n] + 0.2 * colors[2, n]
         out[n] = min(0.95, max(0.01, mean + texture * (value - mean)))
+    return 2 if second > 0.5 else (1 if first > 0.5 else 0)
 
 
 @njit(cache=True, nogil=True)
@@ -126,7 +128,9 @@ def _table_albedo(
         for n in range(3):
             tint = prints[m, 7 + (n + (1 if ink > 0.9 else 0)) % 3]
             out[n] = tint * shade * (1 + 0.15 * c)
-        patch = 4 * (m + 1) + (0 if border or pixel > cell else 1 + (ink < 0.42) + (ink > 0.9))
+        patch = 5 * (m + 1)
+        if not border and pixel < cell:
+            patch += 1 if ink < 0.42 else (2 if ink < 0.55 else (3 if ink <= 0.9 else 4))
     for n in range(3):
         out[n] = min(0.95, max(0.01, out[n]))
     return patch
@@ -273,22 +277,22 @@ def shade_pixels(  # long: one pass over the pixels, so that no intermediate ima
         f, t = face[at], hit_depth[at]
         t_table = -origin[2] / d[2] if d[2] < 0 else 1e30
         if f >= 0 and t < t_table:
-            patches[pixel] = -1
             b1, b2 = bary[at, 0], bary[at, 1]
             b0 = 1 - b1 - b2
             i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+            dot, size, facing = 0.0, 0.0, 0.0
             for n in range(3):
                 p[n] = b0 * vertices[i, n] + b1 * vertices[j, n] + b2 * vertices[k, n]
-            _object_albedo(p, footprint * t, object_colors, texture, seed, color)
-            lit = b0 * vertex_light[i, 3] + b1 * vertex_light[j, 3] + b2 * vertex_light[k, 3]
-            dot, size = 0.0, 0.0
-            for n in range(3):  # Blinn-Phong highlight of the key light
-                half = 0.0
+                half = 0.0  # Blinn-Phong highlight of the key light
                 normal = b0 * normals[i, n] + b1 * normals[j, n] + b2 * normals[k, n]
                 for m in range(3):
                     half += turn[n, m] * (key[m] - d[m] / length)
+                    facing -= normal * turn[n, m] * d[m] / length
                 dot += half * normal
                 size += half * half
+            seen = footprint * t / sqrt(max(0.1, facing))
+            patches[pixel] = -1 - _object_albedo(p, seen, object_colors, texture, seed, color)
+            lit = b0 * vertex_light[i, 3] + b1 * vertex_light[j, 3] + b2 * vertex_light[k, 3]
             shine = gloss * lit * max(0.0, dot / sqrt(size + 1e-12)) ** 40 * 3.0
             for n in range(3):
                 e = b0 * vertex_light[i, n] + b1 * vertex_light[j, n] + b2 * vertex_light[k, n]

@@ -25,7 +25,7 @@ from walkaround.simulate.scene import Scene, bake_light, make_scene
 from walkaround.types import ByteArray, FloatArray, Progress, no_progress
 
 logger = logging.getLogger(__name__)
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
