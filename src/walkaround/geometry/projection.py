@@ -43,7 +43,7 @@ def normalised_rays(camera: Camera, pixels: FloatArray | None = None) -> FloatAr
     if pixels is None:
         return _all_rays(camera)
     K = camera.K
-    if not np.any(camera.distortion):
+    if not pixels.size or not np.any(camera.distortion):  # OpenCV cannot take an empty array
         return (pixels - K[[0, 1], [2, 2]]) / K[[0, 1], [0, 1]]
     flat = np.ascontiguousarray(pixels.reshape(-1, 1, 2), dtype=np.float64)
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-10)
