@@ -261,6 +261,39 @@ def sweep(  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, fastmath=True, cache=True)
+def prefer_plane(  # type: ignore[no-untyped-def]
+    reference, scene, planes, cost, active, offsets, sigma_color, best, plane, near, margin
+):
+    """Put pixels on the given plane (w, wu, wv at the image's origin) where it matches about as well.
+
+    Only pixels whose inverse depth lies within the share ``near`` of the plane's; ``margin``: how much
+    worse (1 - NCC) the plane may match. Shadows at an object's foot have too little texture to tell.
+    """
+    f = np.float32
+    sources, sizes, A, b, maps, map_scale, A_back, b_back = scene
+    height, width = reference.shape
+    for y in prange(height):
+        weights = np.empty(offsets.shape[0], np.float32)
+        values = np.empty(offsets.shape[0], np.float32)
+        costs = np.empty(sources.shape[0], np.float32)
+        chosen = np.empty(sources.shape[0], np.int32)
+        for x in range(width):
+            u, v = f(x) + f(0.5), f(y) + f(0.5)
+            w = plane[0] + plane[1] * u + plane[2] * v
+            if not active[y, x] or w <= f(0.0) or abs(planes[y, x, 0] - w) > near * w:
+                continue
+            mean, variance = _fill_patch(reference, y, x, offsets, sigma_color, weights, values)
+            pixel = (u, v, mean, max(variance, f(0.05)))
+            on = _plane_cost(
+                sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
+                w, plane[1], plane[2], best, costs, chosen, f(0.0), True
+            )  # fmt: skip
+            if on < cost[y, x] + margin:
+                planes[y, x, 0], planes[y, x, 1], planes[y, x, 2] = w, plane[1], plane[2]
+                cost[y, x] = min(on, cost[y, x])
+
+
+@njit(parallel=True, fastmath=True, cache=True)
 def polish(reference, scene, planes, cost, active, offsets, sigma_color, best, w_step):  # type: ignore[no-untyped-def]
     """Sub-pixel step: a parabola through the costs at w - d, w, w + d; also returns pure NCC costs."""
     f = np.float32

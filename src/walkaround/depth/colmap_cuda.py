@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from walkaround.depth.options import DepthOptions
-from walkaround.depth.patchmatch import working_size
+from walkaround.depth.views import working_size
 from walkaround.errors import UsageError
 from walkaround.io.colmap import load_pycolmap, write_sparse_model
 from walkaround.types import BoolArray, Float32Array, Progress, SparseModel

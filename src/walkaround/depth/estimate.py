@@ -11,9 +11,12 @@ import cv2
 import numba
 import numpy as np
 
-from walkaround.depth import _kernels, patchmatch
+from walkaround.depth import _kernels
 from walkaround.depth.options import DepthOptions
+from walkaround.depth.patchmatch import compute_planes
 from walkaround.depth.sources import select_sources
+from walkaround.depth.views import StereoView, load_views
+from walkaround.depth.warps import stack_maps, warps
 from walkaround.errors import SequenceRejected, UsageError
 from walkaround.geometry import normalised_rays
 from walkaround.io.depth import write_depth, write_grey
@@ -119,14 +122,14 @@ def _patchmatch(
     image_dir: Path, model: SparseModel, options: DepthOptions, progress: Progress
 ) -> Iterator[tuple[int, DepthMap]]:
     sources = select_sources(model, options.num_sources)
-    views = patchmatch.load_views(image_dir, model, sources, options.max_size)
-    patchmatch.compute_planes(model, views, progress)
+    views = load_views(image_dir, model, sources, options.max_size)
+    compute_planes(model, views, progress)
     maps = [trusted_inverse(view) for view in views]
     for index in range(len(views)):
         yield index, check_view(views, maps, index, options)
 
 
-def trusted_inverse(view: patchmatch.StereoView) -> Float32Array:
+def trusted_inverse(view: StereoView) -> Float32Array:
     """Return the (h, w) inverse depth, 0 where the match is poor or the patch has no texture."""
     if view.planes is None or view.cost is None or view.texture is None or view.active is None:
         raise RuntimeError("compute_planes first")
@@ -140,12 +143,12 @@ def trusted_inverse(view: patchmatch.StereoView) -> Float32Array:
 
 
 def check_view(
-    views: list[patchmatch.StereoView], maps: list[Float32Array], index: int, options: DepthOptions
+    views: list[StereoView], maps: list[Float32Array], index: int, options: DepthOptions
 ) -> DepthMap:
     """Keep what the neighbours confirm, average it with what they measured, bring it to the image's size."""
     view = views[index]
-    warp = patchmatch.warps(views, index, 0)
-    stack, sizes = patchmatch.stack_maps([maps[s] for s in view.sources])
+    warp = warps(views, index, 0)
+    stack, sizes = stack_maps([maps[s] for s in view.sources])
     f = np.float32
     count, mean = _kernels.count_agreement(
         maps[index], stack, sizes, warp.A, warp.b, warp.A_back, warp.b_back,
