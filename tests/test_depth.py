@@ -1,0 +1,489 @@
+"""Depth: the kernels against a plain twin, the whole stage against a scene rendered by ray casting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numba
+import numpy as np
+import pytest
+
+from walkaround.depth import DepthMap, DepthOptions, _kernels, estimate_depth, patchmatch, write_depth_maps
+from walkaround.depth import views as views_module
+from walkaround.depth import warps as warps_module
+from walkaround.depth.estimate import remove_specks, to_image
+from walkaround.depth.sources import select_sources
+from walkaround.errors import FormatError, SequenceRejected, UsageError
+from walkaround.geometry import normalised_rays, project, transform_points
+from walkaround.io.depth import DEPTH_SCALE, read_depth, read_grey, write_depth, write_grey
+from walkaround.types import (
+    BoolArray,
+    ByteArray,
+    Camera,
+    Float32Array,
+    FloatArray,
+    Frame,
+    IntArray,
+    SparseModel,
+    View,
+)
+
+RADIUS = 0.25
+CAMERA = Camera(model="PINHOLE", width=240, height=180, params=(250.0, 250.0, 120.0, 90.0))
+
+
+# --- a sphere on a table, seen from a circle; also for the tests of masks and clouds ---
+
+
+def look_at(centre: FloatArray) -> FloatArray:
+    """Return ``cam_from_world`` of a camera at ``centre`` that looks at the origin, z up."""
+    forward = -centre / np.linalg.norm(centre)
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward])
+    pose[:3, 3] = -pose[:3, :3] @ centre
+    return pose
+
+
+def orbit(azimuths_deg: list[float], camera: Camera = CAMERA, elevation_deg: float = 35.0) -> list[View]:
+    """Return views at distance 1 from the origin."""
+    views = []
+    up = np.radians(elevation_deg)
+    for number, azimuth in enumerate(np.radians(azimuths_deg)):
+        centre = np.array([np.cos(up) * np.cos(azimuth), np.cos(up) * np.sin(azimuth), np.sin(up)])
+        frame = Frame(index=number + 1, image=f"{number + 1:03d}.png", source_index=number, timestamp_s=None)
+        views.append(View(frame=frame, camera=camera, cam_from_world=look_at(centre)))
+    return views
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cast:
+    """What the rays of one view hit."""
+
+    depth: FloatArray  # (H, W) 0 = nothing
+    sphere: BoolArray  # (H, W)
+    points: FloatArray  # (H, W, 3) in the world
+
+
+def cast(view: View, *, table: bool = True, sphere: bool = True, shift: tuple[float, float] = (0, 0)) -> Cast:
+    """Cast a ray through every pixel's centre, moved by ``shift`` px, at the sphere and the table."""
+    camera, pose = view.camera, view.cam_from_world
+    u, v = np.meshgrid(np.arange(camera.width) + 0.5 + shift[0], np.arange(camera.height) + 0.5 + shift[1])
+    rays = normalised_rays(camera, np.stack([u, v], axis=-1))
+    # with z = 1 the ray's parameter is the depth
+    world = np.concatenate([rays, np.ones_like(rays[..., :1])], axis=-1) @ pose[:3, :3]
+    centre = view.centre
+    depth = np.full(rays.shape[:2], np.inf)
+    hit = np.zeros(depth.shape, dtype=bool)
+    if sphere:
+        a, b, c = (world**2).sum(-1), world @ centre, centre @ centre - RADIUS**2
+        root = b * b - a * c
+        hit = root > 0
+        depth[hit] = (-b[hit] - np.sqrt(root[hit])) / a[hit]
+    if table:
+        with np.errstate(divide="ignore"):
+            t = (-RADIUS - centre[2]) / world[..., 2]
+        below = (t > 0) & (t < depth)
+        depth[below] = t[below]
+        hit &= ~below
+    depth[~np.isfinite(depth)] = 0
+    return Cast(depth=depth, sphere=hit, points=centre + depth[..., None] * world)
+
+
+def texture(points: FloatArray, seed: int = 0) -> FloatArray:
+    """Return a smooth random grey level for (..., 3) points: waves of 0.04 to 0.6 units."""
+    rng = np.random.default_rng(seed)
+    value = np.zeros(points.shape[:-1])
+    for wavelength in np.geomspace(0.04, 0.6, 40):
+        direction = rng.normal(size=3)
+        direction *= 2 * np.pi / wavelength / np.linalg.norm(direction)
+        value += np.sin(points @ direction + rng.uniform(0, 6.3))
+    return 128 + 10 * value
+
+
+def photograph(view: View, **what: bool) -> ByteArray:
+    """Return the grey image (H, W), four rays a pixel."""
+    total = np.zeros((view.camera.height, view.camera.width))
+    for shift in ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25)):
+        found = cast(view, shift=shift, **what)
+        total += np.where(found.depth > 0, texture(found.points), 0) / 4
+    return np.clip(np.rint(total), 0, 255).astype(np.uint8)
+
+
+def sparse_model(views: list[View], count: int = 300) -> SparseModel:
+    """Return a model whose points are true surface points, seen by the views that truly see them."""
+    rng = np.random.default_rng(1)
+    casts = [cast(view) for view in views]
+    points = np.concatenate(
+        [c.points[c.depth > 0][rng.choice((c.depth > 0).sum(), count // len(views))] for c in casts]
+    )
+    observations: list[IntArray] = []
+    for view, c in zip(views, casts, strict=True):
+        in_cam = transform_points(view.cam_from_world, points)
+        pixel = np.floor(project(view.camera, in_cam)).astype(int)
+        ok = (pixel >= 0).all(1) & (pixel[:, 0] < view.camera.width) & (pixel[:, 1] < view.camera.height)
+        ok[ok] = np.abs(c.depth[pixel[ok, 1], pixel[ok, 0]] - in_cam[ok, 2]) < 0.01
+        observations.append(np.flatnonzero(ok))
+    return SparseModel(
+        views=tuple(views), points_in_world=points, colors=np.zeros((len(points), 3), np.uint8),
+        errors_px=np.zeros(len(points)), observations=tuple(observations),
+    )  # fmt: skip
+
+
+# --- the kernels ---
+
+
+def random_stereo(rng: np.random.Generator, count: int) -> list[views_module.StereoView]:
+    """Return views with random poses near an orbit, random intrinsics and smooth random images."""
+    views = []
+    for n, view in enumerate(orbit([float(a) for a in rng.uniform(-20, 20, count)])):
+        turn = np.eye(4)
+        turn[:3, :3] = cv2.Rodrigues(rng.normal(0, 0.05, 3))[0]
+        turn[:3, 3] = rng.normal(0, 0.02, 3)
+        width, height = int(rng.integers(60, 90)), int(rng.integers(50, 80))
+        K = np.array(
+            [[rng.uniform(60, 80), 0, width / 2 + 1], [0, rng.uniform(60, 80), height / 2], [0, 0, 1]]
+        )
+        noise = rng.uniform(0, 255, (height, width)).astype(np.float32)
+        image = cv2.GaussianBlur(noise, (0, 0), 1.5) * 3
+        camera = Camera(
+            model="PINHOLE", width=width, height=height, params=(K[0, 0], K[1, 1], K[0, 2], K[1, 2])
+        )
+        posed = View(frame=view.frame, camera=camera, cam_from_world=turn @ view.cam_from_world)
+        sources = np.array([s for s in range(count) if s != n])
+        level = views_module.Level(image=image, K=K)
+        views.append(
+            views_module.StereoView(view=posed, levels=[level], sources=sources, w_low=0.5, w_high=2.0)
+        )
+    return views
+
+
+def plain_sample(image: Float32Array, x: float, y: float) -> float:
+    """Bilinear, array coordinates, the border repeated."""
+    height, width = image.shape
+    x, y = min(max(x, 0.0), width - 1.001), min(max(y, 0.0), height - 1.001)
+    x0, y0 = int(x), int(y)
+    fx, fy = x - x0, y - y0
+    block = image[y0 : y0 + 2, x0 : x0 + 2].astype(float)
+    return float(np.array([1 - fy, fy]) @ block @ np.array([1 - fx, fx]))
+
+
+def plain_ncc(weights: FloatArray, a: FloatArray, b: FloatArray) -> float:
+    """Weighted normalised cross-correlation."""
+    da, db = a - weights @ a, b - weights @ b
+    return float((weights * da) @ db / np.sqrt(((weights * da) @ da) * ((weights * db) @ db)))
+
+
+def plain_plane_cost(
+    views: list[views_module.StereoView], pixel: tuple[int, int], plane: FloatArray, offsets: Float32Array,
+    best: int, geometric: float, maps: list[Float32Array],
+) -> float:  # fmt: skip
+    """The slow, plain twin of ``_plane_cost``: points in space and projection, one sample at a time."""
+    ref = views[0]
+    image = ref.levels[0].image
+    px, py = pixel
+    values, weights, points = [], [], []
+    for du, dv, spatial in offsets.astype(float):
+        y = min(max(py + int(dv), 0), image.shape[0] - 1)
+        x = min(max(px + int(du), 0), image.shape[1] - 1)
+        values.append(float(image[y, x]))
+        difference = abs(float(image[y, x]) - float(image[py, px]))
+        weights.append(np.exp(-difference / warps_module.SIGMA_COLOR - spatial))
+        z = 1 / (plane[0] + plane[1] * du + plane[2] * dv)
+        uv = np.array([px + 0.5 + du, py + 0.5 + dv, 1.0])
+        points.append(np.linalg.inv(ref.levels[0].K) @ uv * z)
+    weight = np.array(weights) / np.sum(weights)
+    world_from_ref = np.linalg.inv(ref.view.cam_from_world)
+    middle = len(offsets) // 2
+    costs = []
+    for s, inverse_map in zip(ref.sources, maps, strict=True):
+        source = views[s]
+        height, width = source.levels[0].image.shape
+        in_source = transform_points(source.view.cam_from_world @ world_from_ref, np.array(points))
+        xy = project(source.view.camera, in_source)
+        x, y = xy[middle]
+        if not (1 <= x <= width - 1 and 1 <= y <= height - 1):
+            costs.append(2.0)
+            continue
+        seen = np.array([plain_sample(source.levels[0].image, xs - 0.5, ys - 0.5) for xs, ys in xy])
+        cost = 1 - plain_ncc(weight, np.array(values), seen)
+        if geometric:
+            z = 1 / float(inverse_map[int(y), int(x)])
+            point = np.array([*normalised_rays(source.view.camera, xy[middle]) * z, z])
+            back = ref.view.cam_from_world @ np.linalg.inv(source.view.cam_from_world)
+            landed = project(ref.view.camera, transform_points(back, point))
+            cost += geometric * min(3.0, float(np.linalg.norm(landed - [px + 0.5, py + 0.5])))
+        costs.append(cost)
+    return float(np.mean(sorted(costs)[:best]))
+
+
+@pytest.mark.parametrize("geometric", [0.0, 0.15])
+def test_plane_cost_equals_its_plain_twin(geometric: float) -> None:
+    rng = np.random.default_rng(3)
+    views = random_stereo(rng, 4)
+    ref = views[0]
+    warp = warps_module.warps(views, 0, 0)
+    flat, sizes = warps_module._flat_sources(views, 0, 0)
+    source_maps = [np.full(views[s].levels[0].image.shape, 1.02, np.float32) for s in ref.sources]
+    maps, _ = warps_module.stack_maps(source_maps)
+    offsets = warps_module.patch_offsets(*warps_module.OFFSETS_FINE)
+    f = np.float32
+    weights, values = np.empty(len(offsets), f), np.empty(len(offsets), f)
+    height, width = ref.levels[0].image.shape
+    compared = 0
+    for _ in range(60):
+        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
+        plane = np.array([rng.uniform(0.8, 1.3), *rng.normal(0, 0.004, 2)])
+        mean, variance = _kernels._fill_patch(
+            ref.levels[0].image, y, x, offsets, f(warps_module.SIGMA_COLOR), weights, values
+        )
+        assert weights.sum() == pytest.approx(1, abs=1e-5)
+        costs, chosen = np.empty(3, f), np.empty(3, np.int32)
+        fast = _kernels._plane_cost(
+            flat, sizes, warp.A, warp.b, maps, np.ones((3, 2), f), warp.A_back, warp.b_back, offsets, weights,
+            values, (f(x + 0.5), f(y + 0.5), f(mean), f(variance)), f(plane[0]), f(plane[1]), f(plane[2]),
+            np.int64(2), costs, chosen, f(geometric), True,
+        )  # fmt: skip
+        slow = plain_plane_cost(views, (x, y), plane, offsets, 2, geometric, source_maps)
+        assert fast == pytest.approx(slow, abs=1e-3)
+        assert sorted(chosen) == [0, 1, 2]
+        compared += slow < 1.9
+    assert compared > 20
+
+
+def test_warps_map_true_correspondences_and_back() -> None:
+    rng = np.random.default_rng(5)
+    views = random_stereo(rng, 4)
+    warp = warps_module.warps(views, 0, 0)
+    ref = views[0].view
+    normal = np.array([0.3, -0.2, 1.0])  # a slanted plane in the camera: normal . X = 1
+    pixels = rng.uniform(5, 45, (50, 2))
+    rays = np.concatenate([normalised_rays(ref.camera, pixels), np.ones((50, 1))], axis=1)
+    w = rays @ normal
+    world = transform_points(np.linalg.inv(ref.cam_from_world), rays / w[:, None])
+    p = np.concatenate([pixels, np.ones((50, 1))], axis=1)
+    for k, s in enumerate(views[0].sources):
+        source = views[s].view
+        in_source = transform_points(source.cam_from_world, world)
+        landed = p @ warp.A[k].T.astype(float) + w[:, None] * warp.b[k].astype(float)
+        np.testing.assert_allclose(
+            landed[:, :2] / landed[:, 2:], project(source.camera, in_source), atol=2e-3
+        )
+        np.testing.assert_allclose(landed[:, 2], in_source[:, 2] * w, rtol=1e-4)
+        q = np.concatenate([project(source.camera, in_source), np.ones((50, 1))], axis=1)
+        back = q @ warp.A_back[k].T.astype(float) + warp.b_back[k].astype(float) / in_source[:, 2:]
+        np.testing.assert_allclose(back[:, :2] / back[:, 2:], pixels, atol=2e-3)
+
+
+def test_enlarged_planes_are_the_same_planes() -> None:
+    height, width = 12, 16
+    u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    coarse = np.empty((height, width, 3), np.float32)
+    coarse[..., 0], coarse[..., 1], coarse[..., 2] = 1 + 0.02 * u - 0.01 * v, 0.02, -0.01
+    fine = patchmatch.enlarge_planes(coarse, (24, 32))
+    u, v = np.meshgrid(np.arange(32) + 0.5, np.arange(24) + 0.5)
+    np.testing.assert_allclose(fine[..., 0], 1 + 0.01 * u - 0.005 * v, atol=1e-5)
+    np.testing.assert_allclose(fine[0, 0, 1:], [0.01, -0.005], atol=1e-7)
+
+
+# --- the stage ---
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SparseModel]:
+    """The photographs of the sphere on the table from an arc of 50 degrees."""
+    folder = tmp_path_factory.mktemp("scene")
+    views = orbit([0, 10, 20, 30, 40, 50])
+    for view in views:
+        assert cv2.imwrite(str(folder / view.frame.image), photograph(view))
+    return folder, sparse_model(views)
+
+
+@pytest.fixture(scope="module")
+def maps(scene: tuple[Path, SparseModel]) -> list[DepthMap]:
+    folder, model = scene
+    found = list(estimate_depth(folder, model, options=DepthOptions(), num_threads=2))
+    assert [index for index, _ in found] == list(range(len(model.views)))
+    return [result for _, result in found]
+
+
+def test_depth_of_a_sphere_on_a_table(scene: tuple[Path, SparseModel], maps: list[DepthMap]) -> None:
+    for view, found in zip(scene[1].views, maps, strict=True):
+        truth = cast(view)
+        error = np.abs(found.depth - truth.depth) / truth.depth
+        valid, right = found.depth_valid, found.depth_valid & (error < 0.01)
+        # the sphere as far as it is not seen at a grazing angle (over 70 degrees)
+        towards = (truth.points * (view.centre - truth.points)).sum(axis=-1)
+        towards /= RADIUS * np.linalg.norm(view.centre - truth.points, axis=-1)
+        assert right[truth.sphere & (towards > np.cos(np.radians(70)))].mean() > 0.9
+        assert right[truth.sphere].mean() > 0.8
+        assert np.median(error[valid & truth.sphere]) < 0.003
+        # the table is measured at half size only, and not all of it is in other views
+        table = ~truth.sphere & valid
+        assert table.sum() > 0.4 * (~truth.sphere).sum()
+        assert (error[table] < 0.02).mean() > 0.9
+        assert (error[valid] < 0.05).mean() > 0.97
+        assert not found.depth[~valid].any()
+        assert not found.confidence[~valid].any()
+        assert 0 <= found.confidence.min() <= found.confidence.max() <= 1
+        # confidence tells something: what it holds in high regard is right more often
+        sure = valid & (found.confidence > np.median(found.confidence[valid]))
+        assert (error[sure] < 0.01).mean() > (error[valid & ~sure] < 0.01).mean()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_same_bytes_again_whatever_the_threads(
+    scene: tuple[Path, SparseModel], maps: list[DepthMap], threads: int
+) -> None:
+    if threads > numba.config.NUMBA_NUM_THREADS:
+        pytest.skip("one core only")
+    again = estimate_depth(scene[0], scene[1], options=DepthOptions(), num_threads=threads)
+    for (_, a), b in zip(again, maps, strict=True):
+        assert a.depth.tobytes() == b.depth.tobytes()
+        assert a.confidence.tobytes() == b.confidence.tobytes()
+
+
+def test_written_maps_and_scores(
+    scene: tuple[Path, SparseModel], maps: list[DepthMap], tmp_path: Path
+) -> None:
+    told: list[float] = []
+    result = write_depth_maps(
+        scene[0], scene[1], tmp_path / "depth", tmp_path / "confidence", options=DepthOptions(),
+        progress=told.append,
+    )  # fmt: skip
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1)
+    assert result.scores["depth_share"] == pytest.approx(np.mean([m.depth_valid.mean() for m in maps]))
+    assert 0.3 < result.scores["depth_confidence"] <= 1
+    for view, expected in zip(scene[1].views, maps, strict=True):
+        depth, valid = read_depth(tmp_path / "depth" / view.frame.image)
+        assert (valid == expected.depth_valid).all()
+        np.testing.assert_allclose(depth[valid], expected.depth[valid], atol=0.6 * DEPTH_SCALE)
+        confidence = read_grey(tmp_path / "confidence" / view.frame.image)
+        np.testing.assert_allclose(confidence / 255, expected.confidence, atol=0.6 / 255)
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_plain_images_give_no_depth_rather_than_a_wrong_one(
+    scene: tuple[Path, SparseModel], tmp_path: Path, noise: float
+) -> None:
+    views = scene[1].views[:3]
+    rng = np.random.default_rng(0)
+    for view in views:
+        image = 128 + rng.normal(0, noise, (CAMERA.height, CAMERA.width))
+        cv2.imwrite(str(tmp_path / view.frame.image), np.rint(image).astype(np.uint8))
+    model = SparseModel(
+        views=views, points_in_world=scene[1].points_in_world, colors=scene[1].colors,
+        errors_px=scene[1].errors_px, observations=scene[1].observations[:3],
+    )  # fmt: skip
+    for _, found in estimate_depth(tmp_path, model, options=DepthOptions()):
+        assert found.depth_valid.mean() < 0.02
+
+
+def test_depth_through_a_lens_with_distortion() -> None:
+    normal = np.array([0.3, -0.2, 1.0])
+    camera = Camera(model="SIMPLE_RADIAL", width=160, height=120, params=(150.0, 80.0, 60.0, -0.15))
+    for width, height in ((160, 120), (80, 60)):
+        small = camera.scaled(width, height)
+        pinhole = Camera(model="SIMPLE_PINHOLE", width=width, height=height, params=small.params[:3])
+
+        def planar(camera: Camera) -> Float32Array:
+            return (1 / (normalised_rays(camera) @ normal[:2] + normal[2])).astype(np.float32)
+
+        valid = np.ones((height, width), np.bool_)
+        valid[:, : width // 4] = False
+        confidence = np.where(valid, 0.5, 0).astype(np.float32)
+        result = to_image(camera, np.where(valid, planar(pinhole), 0), valid, confidence)
+        assert result.depth.shape == (120, 160)
+        ok = result.depth_valid
+        assert not ok[:, :30].any()
+        assert ok[10:-10, 50:-10].all()
+        # linear in between pixels, the nearest pixel beside the invalid part
+        error = np.abs(result.depth - planar(camera)) / planar(camera)
+        assert error[ok].max() < 0.01
+        assert np.median(error[ok]) < 1e-4
+        assert (result.confidence[ok] == 0.5).all()
+
+
+def test_specks_go_and_surfaces_stay() -> None:
+    valid = np.zeros((40, 40), np.bool_)
+    valid[5:25, 5:25] = True
+    valid[30:33, 30:33] = True
+    kept = remove_specks(valid, np.ones((40, 40), np.float32))
+    assert kept[5:25, 5:25].all()
+    assert not kept[28:, 28:].any()
+
+
+# --- choices and refusals ---
+
+
+def test_sources_about_ten_degrees_away_come_first() -> None:
+    views = orbit([0, 2, 10, 25, 60, 180])
+    points = np.random.default_rng(0).normal(0, 0.1, (100, 3))
+    model = SparseModel(
+        views=tuple(views), points_in_world=points, colors=np.zeros((100, 3), np.uint8),
+        errors_px=np.zeros(100), observations=(np.arange(100),) * 6,
+    )  # fmt: skip
+    sources = select_sources(model, 3)
+    assert sources[0][0] == 2
+    assert set(sources[0].tolist()) == {1, 2, 3}
+    assert all(n not in chosen and len(chosen) == 3 for n, chosen in enumerate(sources))
+    # no shared points: the directions decide alike
+    alone = SparseModel(
+        views=tuple(views), points_in_world=points, colors=model.colors, errors_px=model.errors_px,
+        observations=(np.zeros(0, np.int64),) * 6,
+    )  # fmt: skip
+    assert select_sources(alone, 99)[0][0] == 2
+    assert len(select_sources(alone, 99)[0]) == 5
+
+
+def test_unknown_backend(scene: tuple[Path, SparseModel]) -> None:
+    with pytest.raises(UsageError, match="colmap_cuda, patchmatch"):
+        estimate_depth(*scene, options=DepthOptions(backend="guess"))
+
+
+def test_cuda_without_a_gpu(scene: tuple[Path, SparseModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("walkaround.depth.colmap_cuda.cuda_available", lambda: False)
+    with pytest.raises(UsageError, match="CUDA"):
+        list(estimate_depth(*scene, options=DepthOptions(backend="colmap_cuda")))
+
+
+def test_one_view_is_not_enough(scene: tuple[Path, SparseModel]) -> None:
+    model = SparseModel(
+        views=scene[1].views[:1], points_in_world=scene[1].points_in_world, colors=scene[1].colors,
+        errors_px=scene[1].errors_px, observations=scene[1].observations[:1],
+    )  # fmt: skip
+    with pytest.raises(SequenceRejected) as caught:
+        estimate_depth(scene[0], model, options=DepthOptions())
+    assert caught.value.reason == "no_depth"
+
+
+# --- files ---
+
+
+def test_depth_file_round_trip(tmp_path: Path) -> None:
+    depth = np.array([[0.5, 1.23456, 6.5535], [6.6, np.nan, np.inf], [0.0, 1.0, -1.0]], np.float32)
+    valid = np.ones((3, 3), np.bool_)
+    valid[2, 1] = False
+    write_depth(tmp_path / "d.png", depth, valid)
+    back, ok = read_depth(tmp_path / "d.png")
+    assert ok.tolist() == [[True, True, True], [False, False, False], [False, False, False]]
+    np.testing.assert_allclose(back[0], depth[0], atol=0.51 * DEPTH_SCALE)
+    assert not back[~ok].any()
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(read_depth(tmp_path / "d.png", scale=1.0)[0][0, 0], 5000)
+
+
+def test_what_is_no_depth_file(tmp_path: Path) -> None:
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    write_grey(tmp_path / "grey.png", grey)
+    assert (read_grey(tmp_path / "grey.png") == grey).all()
+    (tmp_path / "torn.png").write_bytes((tmp_path / "grey.png").read_bytes()[:20])
+    for name in ("grey.png", "torn.png", "absent.png"):
+        with pytest.raises(FormatError, match=name):
+            read_depth(tmp_path / name)
+    with pytest.raises(FormatError, match="absent"):
+        read_grey(tmp_path / "absent.png")
