@@ -71,14 +71,7 @@ def write_masks(
         )
         progress(0.15)
         probabilities = _learned(views, options)
-        solid = find_object(views, options.grid, shared_radius(views))
-        if solid is None:
-            raise SequenceRejected(
-                "no_object", "No solid object was found at the centre of the walk-around.",
-                {"object_views_share": 0.0},
-            )  # fmt: skip
-        progress(0.4)
-        masks, hulls = solve_masks(views, solid, options, probabilities, pool.map)
+        solid, masks, hulls = find_masks(views, options, probabilities, pool.map)
     progress(0.8)
     agreement = [iou(mask, hull) for mask, hull in zip(masks, hulls, strict=True)]
     by_image = {view.view.frame.image: mask for view, mask in zip(views, masks, strict=True)}
@@ -86,6 +79,36 @@ def write_masks(
     progress(1.0)
     notes = {"support_plane": None if solid.plane is None else [float(x) for x in solid.plane]}
     return MasksResult(scores=_scores(masks, agreement), notes=notes)
+
+
+def find_masks(
+    views: list[MaskView],
+    options: MasksOptions,
+    probabilities: list[Float32Array] | None,
+    run: Callable[..., Any] = map,
+) -> tuple[Solid, list[BoolArray], list[BoolArray]]:
+    """Return the solid, the masks, and the silhouettes they agree on.
+
+    A solid object first; when none is there or its masks are empty, an object of thin parts.
+
+    Raises
+    ------
+    SequenceRejected
+        Neither is at the centre of the walk-around.
+    """
+    for thin in (False, True):
+        solid = find_object(views, options.grid, shared_radius(views), thin=thin)
+        if solid is None:
+            continue
+        masks, hulls = solve_masks(views, solid, options, probabilities, run, thin=thin)
+        shown = [float(mask.mean()) > 1e-3 for mask in masks]
+        if sum(shown) >= 0.5 * len(views):
+            return solid, masks, hulls
+    raise SequenceRejected(
+        "no_object",
+        "No solid object was found at the centre of the walk-around.",
+        {"object_views_share": 0.0},
+    )
 
 
 def load_view(image_dir: Path, depth_dir: Path, view: View, max_size: int) -> MaskView:
@@ -142,6 +165,8 @@ def solve_masks(
     options: MasksOptions,
     probabilities: list[Float32Array] | None,
     run: Callable[..., Any] = map,
+    *,
+    thin: bool = False,
 ) -> tuple[list[BoolArray], list[BoolArray]]:
     """Return the masks and the silhouettes of the solid they agree on.
 
@@ -156,7 +181,7 @@ def solve_masks(
         seen_core(silhouette, e.on_object, e.elsewhere, band)
         for silhouette, e, band in zip(first, evidence, bands, strict=True)
     ]
-    hulls = hull_silhouettes(views, solid, rough)
+    hulls = first if thin else hull_silhouettes(views, solid, rough)
 
     def solve(index: int) -> BoolArray:
         near = cv2.dilate(hulls[index].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
@@ -174,7 +199,7 @@ def solve_masks(
         )
 
     masks = list(run(solve, range(len(views))))
-    return masks, hull_silhouettes(views, solid, masks)
+    return masks, first if thin else hull_silhouettes(views, solid, masks)
 
 
 def hull_silhouettes(views: list[MaskView], solid: Solid, masks: list[BoolArray]) -> list[BoolArray]:

@@ -121,9 +121,9 @@ def support_plane(views: list[MaskView], radius: float) -> FloatArray | None:
 
 @njit(parallel=True, cache=True)
 def _vote(occupied, origin, voxel, depths, voids, sizes, rotations, translations, intrinsics, tolerance):  # type: ignore[no-untyped-def]
-    """Return (nx, ny, nz, 4) uint8: views in which the voxel is free, surface or behind, void, seen."""
+    """Return (nx, ny, nz, 5) uint8: views that find the voxel free, not free, void, inside the image, surface."""
     nx, ny, nz = occupied.shape
-    votes = np.zeros((nx, ny, nz, 4), np.uint8)
+    votes = np.zeros((nx, ny, nz, 5), np.uint8)
     for i in prange(nx):
         for j in range(ny):
             for k in range(nz):
@@ -156,6 +156,8 @@ def _vote(occupied, origin, voxel, depths, voids, sizes, rotations, translations
                             votes[i, j, k, 0] += 1
                         else:
                             votes[i, j, k, 1] += 1
+                            if z < d + tolerance:
+                                votes[i, j, k, 4] += 1
                     elif voids[s, v, u]:
                         votes[i, j, k, 2] += 1
     return votes
@@ -223,10 +225,20 @@ def camera_arrays(views: list[MaskView]) -> dict[str, Any]:
 
 
 def carve(
-    views: list[MaskView], arrays: dict[str, Any], low: FloatArray, high: FloatArray, count: int,
+    views: list[MaskView],
+    arrays: dict[str, Any],
+    low: FloatArray,
+    high: FloatArray,
+    count: int,
     plane: FloatArray | None,
-) -> Solid | None:  # fmt: skip
-    """Carve the box ``low``..``high`` into ``count`` voxels along its longest side; keep the central part."""
+    *,
+    thin: bool = False,
+) -> Solid | None:
+    """Carve the box ``low``..``high`` into ``count`` voxels along its longest side; keep the central part.
+
+    ``thin``: for stems and wires, narrower than a voxel, so that many views see past them: keep what a
+    third of the views measure a surface on, whatever the others see through it.
+    """
     voxel = float((high - low).max()) / (count - 1)
     shape = tuple(int(n) for n in np.ceil((high - low) / voxel).astype(int) + 1)
     start = np.ones(shape, dtype=np.bool_)
@@ -234,28 +246,27 @@ def carve(
     if plane is not None:
         start &= grid @ plane[:3] + plane[3] > max(0.006, 0.75 * voxel)
     votes = _vote(start, low, voxel, **arrays, tolerance=max(1.2 * voxel, 0.006))
-    free, solid, void, seen = (votes[..., k].astype(np.float32) for k in range(4))
-    occupied = (
-        start & (seen >= 0.5 * len(views)) & (free <= 1 + 0.06 * seen) & (void <= 0.35 * seen) & (solid >= 2)
-    )
-    occupied = ndimage.binary_opening(occupied, iterations=1) | _thin_parts(occupied, solid, seen)
-    kept = central_component(occupied, grid, 0.5 * float((high - low).max()))
+    free, solid, void, seen, surface = (votes[..., k].astype(np.float32) for k in range(5))
+    start &= seen >= 0.5 * len(views)
+    if thin:
+        occupied = start & (surface >= 0.33 * seen) & (surface > free)
+    else:
+        occupied = start & (free <= 1 + 0.06 * seen) & (void <= 0.35 * seen) & (solid >= 2)
+        occupied = ndimage.binary_opening(occupied) | (occupied & (solid >= 0.6 * seen))
+    kept = central_component(occupied, grid, 0.5 * float((high - low).max()), reach=2 if thin else 1)
     if kept is None:
         return None
     return Solid(occupied=kept, origin=low, voxel=voxel, plane=plane)
 
 
-def _thin_parts(occupied: BoolArray, solid: Float32Array, seen: Float32Array) -> BoolArray:
-    """Voxels that opening would lose but most views confirm: stems, handles, ears."""
-    return np.asarray(occupied & (solid >= 0.6 * seen))
-
-
-def central_component(occupied: BoolArray, grid: FloatArray, radius: float) -> BoolArray | None:
+def central_component(
+    occupied: BoolArray, grid: FloatArray, radius: float, reach: int = 1
+) -> BoolArray | None:
     """Return the connected part with the most volume, weighted towards the origin; None when empty.
 
-    Parts at least a tenth as heavy that lie within two voxels of it come along.
+    Parts up to twice ``reach`` voxels apart count as connected.
     """
-    near = ndimage.binary_dilation(occupied, iterations=1)
+    near = ndimage.binary_dilation(occupied, iterations=reach)
     labels, count = ndimage.label(near)
     if count == 0:
         return None
@@ -267,14 +278,14 @@ def central_component(occupied: BoolArray, grid: FloatArray, radius: float) -> B
     return np.asarray(kept) if kept.sum() >= 20 else None
 
 
-def find_object(views: list[MaskView], count: int, radius: float) -> Solid | None:
+def find_object(views: list[MaskView], count: int, radius: float, *, thin: bool = False) -> Solid | None:
     """Find the object: a coarse grid over the shared space, then a fine one around what was found."""
     arrays = camera_arrays(views)
     plane = support_plane(views, radius)
     solid = None
     low, high = np.full(3, -radius), np.full(3, radius)
     for _ in range(2):
-        found = carve(views, arrays, low, high, count, plane)
+        found = carve(views, arrays, low, high, count, plane, thin=thin)
         if found is None:
             return solid
         solid = found
