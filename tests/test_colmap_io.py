@@ -153,6 +153,7 @@ def test_png_and_zlib_work_after_pycolmap(tmp_path: Path) -> None:
 
 WAIT = """
     import signal, sys, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     from walkaround.io.colmap import load_pycolmap
     load_pycolmap()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -164,15 +165,15 @@ WAIT = """
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, None)])
 def test_signals_end_the_process_cleanly(number: signal.Signals, code: int | None) -> None:
     command = [sys.executable, "-c", textwrap.dedent(WAIT)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == "ready"
-        time.sleep(0.1)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == "ready"
+            time.sleep(0.1)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     if code is None:
         assert "KeyboardInterrupt" in errors
     else:

@@ -81,7 +81,8 @@ def support_plane(views: list[MaskView], radius: float) -> FloatArray | None:
 
     Of the horizontal planes in the height histogram along the dominant one's normal, the highest that
     reaches the border of at least half the images (a table does, a box's lid does not); when none does,
-    the lowest.
+    the lowest, if it spreads wider than what stands on it (a turntable's disc does, the flat underside or
+    cap of an object before nothing does not).
     """
     cloud, at_border, owner = [], [], []
     for index, view in enumerate(views):
@@ -114,14 +115,26 @@ def support_plane(views: list[MaskView], radius: float) -> FloatArray | None:
         candidates.append((level, len(touching) / len(views)))
     reaching = [level for level, share in candidates if share >= 0.5]
     level = max(reaching) if reaching else min((level for level, _ in candidates), default=0.0)
+    if not reaching and not _spreads_beyond(points, plane, height - level, tolerance):
+        return None
     on = np.abs(height - level) < 1.5 * tolerance
     refined = fit_plane(points[on], tolerance=tolerance / 2)
     return refined[0] if refined is not None else plane - np.array([0, 0, 0, level])
 
 
+def _spreads_beyond(points: FloatArray, plane: FloatArray, height: FloatArray, tolerance: float) -> bool:
+    flat = points - np.outer(points @ plane[:3], plane[:3])
+    on, above = np.abs(height) < tolerance, height > 2 * tolerance
+    if on.sum() < 20 or above.sum() < 20:
+        return bool(on.sum() >= 20)
+    centre = np.median(flat[above], axis=0)
+    radius = np.linalg.norm(flat - centre, axis=1)
+    return bool(np.percentile(radius[on], 80) > 1.15 * np.percentile(radius[above], 80))
+
+
 @njit(parallel=True, cache=True)
 def _vote(occupied, origin, voxel, depths, voids, sizes, rotations, translations, intrinsics, tolerance):  # type: ignore[no-untyped-def]
-    """Return (nx, ny, nz, 5) uint8: views that find the voxel free, not free, void, inside the image, surface."""
+    """Return (nx, ny, nz, 5) uint8: views where the voxel is free, not free, void, in the image, surface."""
     nx, ny, nz = occupied.shape
     votes = np.zeros((nx, ny, nz, 5), np.uint8)
     for i in prange(nx):
