@@ -30,6 +30,7 @@ from walkaround.dataset.wipe import Wipe
 from walkaround.depth.options import DepthOptions
 from walkaround.errors import SequenceRejected
 from walkaround.frames import FramesOptions, extract_frames
+from walkaround.limits import check_limits
 from walkaround.masks.options import MasksOptions
 from walkaround.quality.rules import RULES_BY_CODE, judge
 from walkaround.types import CaptureInfo, Frame, Progress
@@ -132,6 +133,7 @@ def build_sequence(
     """
     options = options or BuildOptions()
     label = check_class_label(options.class_label)
+    check_limits(dataclasses.asdict(options))
     if options.classes is not None:
         check_against_table(label, read_class_table(options.classes))
     progress("capture", 0.0)

@@ -16,4 +16,4 @@ class MasksOptions:
     grid: int = 144
     """Voxels along each side of the grid in which the object is found."""
     refine_edges: bool = True
-    """Move the outline to the image's edges within a narrow band (graph cut on colour)."""
+    """Whether the outline moves to the image's edges within a narrow band (graph cut on colour)."""

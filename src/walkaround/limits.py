@@ -1,0 +1,57 @@
+"""Limits of the options that a user can set, checked before any work starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from walkaround.errors import UsageError
+
+LIMITS: dict[str, tuple[float, float]] = {
+    "threads": (0, 4096),
+    "capture.max_photos": (2, math.inf),
+    "frames.num_frames": (2, math.inf),
+    "frames.long_side_px": (64, math.inf),
+    "frames.jpeg_quality": (1, 100),
+    "depth.max_size": (64, math.inf),
+    "depth.num_sources": (1, 64),
+    "depth.min_consistent_views": (0, 64),
+    "depth.max_reprojection_px": (0, math.inf),
+    "depth.max_relative_difference": (0, 1),
+    "masks.max_size": (64, math.inf),
+    "masks.grid": (16, 1024),
+    "cloud.min_views": (1, 255),
+    "cloud.max_relative_difference": (0, 1),
+    "cloud.spacing_px": (0.05, math.inf),
+    "cloud.max_points": (100, math.inf),
+}
+"""Smallest and largest value by option name."""
+
+DEPTH_BACKENDS = ("auto", "colmap_cuda", "patchmatch")
+
+
+def check_limits(options: Mapping[str, Any]) -> None:
+    """Check a build's options, nested by stage, against :data:`LIMITS`.
+
+    Raises
+    ------
+    UsageError
+        A value lies outside its limits, a backend is unknown, or a model's file is missing.
+    """
+    for name, (low, high) in LIMITS.items():
+        value: Any = options
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if isinstance(value, int | float) and not low <= value <= high:
+            most = "" if math.isinf(high) else f" and at most {high:g}"
+            raise UsageError(f"--{name.replace('_', '-')} {value} is out of range: at least {low:g}{most}.")
+    backend = options.get("depth", {}).get("backend")
+    if backend is not None and backend not in DEPTH_BACKENDS:
+        raise UsageError(
+            f"--depth.backend {backend!r} is unknown; choose one of {', '.join(DEPTH_BACKENDS)}."
+        )
+    model = options.get("masks", {}).get("model")
+    if model is not None and not Path(model).is_file():
+        raise UsageError(f"--masks.model {model} is not a file.")
