@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +13,21 @@ import numba
 import numpy as np
 import pytest
 
-from walkaround.depth import DepthMap, DepthOptions, _kernels, estimate_depth, patchmatch, write_depth_maps
+from walkaround.depth import (
+    DepthMap,
+    DepthOptions,
+    _matching,
+    estimate_depth,
+    patchmatch,
+    write_depth_maps,
+)
 from walkaround.depth import views as views_module
 from walkaround.depth import warps as warps_module
 from walkaround.depth.estimate import remove_specks, to_image
 from walkaround.depth.sources import select_sources
 from walkaround.errors import FormatError, SequenceRejected, UsageError
 from walkaround.geometry import normalised_rays, project, transform_points
+from walkaround.io.colmap import write_sparse_model
 from walkaround.io.depth import DEPTH_SCALE, read_depth, read_grey, write_depth, write_grey
 from walkaround.types import (
     BoolArray,
@@ -139,16 +150,17 @@ def sparse_model(views: list[View], count: int = 300) -> SparseModel:
 def random_stereo(rng: np.random.Generator, count: int) -> list[views_module.StereoView]:
     """Return views with random poses near an orbit, random intrinsics and smooth random images."""
     views = []
-    for n, view in enumerate(orbit([float(a) for a in rng.uniform(-20, 20, count)])):
+    for n, view in enumerate(orbit([float(a) for a in rng.uniform(-12, 12, count)])):
         turn = np.eye(4)
         turn[:3, :3] = cv2.Rodrigues(rng.normal(0, 0.05, 3))[0]
         turn[:3, 3] = rng.normal(0, 0.02, 3)
-        width, height = int(rng.integers(60, 90)), int(rng.integers(50, 80))
+        width, height = int(rng.integers(150, 200)), int(rng.integers(130, 180))
         K = np.array(
-            [[rng.uniform(60, 80), 0, width / 2 + 1], [0, rng.uniform(60, 80), height / 2], [0, 0, 1]]
+            [[rng.uniform(240, 320), 0, width / 2 + 1], [0, rng.uniform(240, 320), height / 2], [0, 0, 1]]
         )
         noise = rng.uniform(0, 255, (height, width)).astype(np.float32)
-        image = cv2.GaussianBlur(noise, (0, 0), 1.5) * 3
+        smooth = (cv2.GaussianBlur(noise, (0, 0), 1.5) - 128) * 3 + 128
+        image = np.rint(np.clip(smooth, 0, 255)).astype(np.float32)
         camera = Camera(
             model="PINHOLE", width=width, height=height, params=(K[0, 0], K[1, 1], K[0, 2], K[1, 2])
         )
@@ -181,30 +193,29 @@ def plain_plane_cost(
     views: list[views_module.StereoView], pixel: tuple[int, int], plane: FloatArray, offsets: Float32Array,
     best: int, geometric: float, maps: list[Float32Array],
 ) -> float:  # fmt: skip
-    """The slow, plain twin of ``_plane_cost``: points in space and projection, one sample at a time."""
+    """The slow, plain twin of ``plane_cost``: points in space and projection, one sample at a time."""
     ref = views[0]
     image = ref.levels[0].image
     px, py = pixel
     values, weights, points = [], [], []
-    for du, dv, spatial in offsets.astype(float):
+    for du, dv, spatial in offsets.T.astype(float):
         y = min(max(py + int(dv), 0), image.shape[0] - 1)
         x = min(max(px + int(du), 0), image.shape[1] - 1)
         values.append(float(image[y, x]))
         difference = abs(float(image[y, x]) - float(image[py, px]))
-        weights.append(np.exp(-difference / warps_module.SIGMA_COLOR - spatial))
+        weights.append(max(0.0, 1 - (difference / _matching.SIGMA_COLOR + spatial) / 16) ** 16)
         z = 1 / (plane[0] + plane[1] * du + plane[2] * dv)
         uv = np.array([px + 0.5 + du, py + 0.5 + dv, 1.0])
         points.append(np.linalg.inv(ref.levels[0].K) @ uv * z)
     weight = np.array(weights) / np.sum(weights)
     world_from_ref = np.linalg.inv(ref.view.cam_from_world)
-    middle = len(offsets) // 2
     costs = []
     for s, inverse_map in zip(ref.sources, maps, strict=True):
         source = views[s]
         height, width = source.levels[0].image.shape
         in_source = transform_points(source.view.cam_from_world @ world_from_ref, np.array(points))
         xy = project(source.view.camera, in_source)
-        x, y = xy[middle]
+        x, y = middle = xy[np.flatnonzero((offsets[:2] == 0).all(axis=0))[0]]
         if not (1 <= x <= width - 1 and 1 <= y <= height - 1):
             costs.append(2.0)
             continue
@@ -212,7 +223,7 @@ def plain_plane_cost(
         cost = 1 - plain_ncc(weight, np.array(values), seen)
         if geometric:
             z = 1 / float(inverse_map[int(y), int(x)])
-            point = np.array([*normalised_rays(source.view.camera, xy[middle]) * z, z])
+            point = np.array([*normalised_rays(source.view.camera, middle) * z, z])
             back = ref.view.cam_from_world @ np.linalg.inv(source.view.cam_from_world)
             landed = project(ref.view.camera, transform_points(back, point))
             cost += geometric * min(3.0, float(np.linalg.norm(landed - [px + 0.5, py + 0.5])))
@@ -225,33 +236,34 @@ def test_plane_cost_equals_its_plain_twin(geometric: float) -> None:
     rng = np.random.default_rng(3)
     views = random_stereo(rng, 4)
     ref = views[0]
-    warp = warps_module.warps(views, 0, 0)
-    flat, sizes = warps_module._flat_sources(views, 0, 0)
-    source_maps = [np.full(views[s].levels[0].image.shape, 1.02, np.float32) for s in ref.sources]
-    maps, _ = warps_module.stack_maps(source_maps)
+    source_maps = [np.full(view.levels[0].image.shape, 1.02, np.float32) for view in views]
+    scene = warps_module.make_scene(views, 0, 0, source_maps)
+    source_maps = [source_maps[k] for k in ref.sources]
     offsets = warps_module.patch_offsets(*warps_module.OFFSETS_FINE)
     f = np.float32
-    weights, values = np.empty(len(offsets), f), np.empty(len(offsets), f)
+    patch, landing = np.empty((2, _matching.SAMPLES), f), np.empty((3, 3), f)
     height, width = ref.levels[0].image.shape
-    compared = 0
+    compared, errors = 0, []
     for _ in range(60):
         x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
-        plane = np.array([rng.uniform(0.8, 1.3), *rng.normal(0, 0.004, 2)])
-        mean, variance = _kernels._fill_patch(
-            ref.levels[0].image, y, x, offsets, f(warps_module.SIGMA_COLOR), weights, values
-        )
-        assert weights.sum() == pytest.approx(1, abs=1e-5)
-        costs, chosen = np.empty(3, f), np.empty(3, np.int32)
-        fast = _kernels._plane_cost(
-            flat, sizes, warp.A, warp.b, maps, np.ones((3, 2), f), warp.A_back, warp.b_back, offsets, weights,
-            values, (f(x + 0.5), f(y + 0.5), f(mean), f(variance)), f(plane[0]), f(plane[1]), f(plane[2]),
-            np.int64(2), costs, chosen, f(geometric), True,
+        plane = np.array([rng.uniform(0.8, 1.3), *rng.normal(0, 0.001, 2)])
+        variance = _matching.fill_patch(ref.levels[0].image, y, x, offsets, patch)
+        assert patch[0].sum() == pytest.approx(1, abs=1e-5)
+        u, v = f(x + 0.5), f(y + 0.5)
+        _matching.land_pixel(scene.geometry, u, v, landing)
+        costs, chosen = np.empty(3, f), np.empty(3, np.int64)
+        fast = _matching.plane_cost(
+            *scene.arrays, landing, offsets, patch, costs, chosen, u, v, f(variance),
+            f(plane[0]), f(plane[1]), f(plane[2]), np.int64(2), f(geometric), True,
         )  # fmt: skip
         slow = plain_plane_cost(views, (x, y), plane, offsets, 2, geometric, source_maps)
-        assert fast == pytest.approx(slow, abs=1e-3)
+        errors.append(abs(fast - slow))
         assert sorted(chosen) == [0, 1, 2]
         compared += slow < 1.9
     assert compared > 20
+    # the kernel leaves out the perspective within a patch, as much as 0.01 px at this short focal length
+    assert np.median(errors) < 5e-4
+    assert max(errors) < 4e-3
 
 
 def test_warps_map_true_correspondences_and_back() -> None:
@@ -260,7 +272,7 @@ def test_warps_map_true_correspondences_and_back() -> None:
     warp = warps_module.warps(views, 0, 0)
     ref = views[0].view
     normal = np.array([0.3, -0.2, 1.0])  # a slanted plane in the camera: normal . X = 1
-    pixels = rng.uniform(5, 45, (50, 2))
+    pixels = rng.uniform(5, 125, (50, 2))
     rays = np.concatenate([normalised_rays(ref.camera, pixels), np.ones((50, 1))], axis=1)
     w = rays @ normal
     world = transform_points(np.linalg.inv(ref.cam_from_world), rays / w[:, None])
@@ -487,3 +499,38 @@ def test_what_is_no_depth_file(tmp_path: Path) -> None:
             read_depth(tmp_path / name)
     with pytest.raises(FormatError, match="absent"):
         read_grey(tmp_path / "absent.png")
+
+
+_FINGERPRINT = """
+import hashlib, sys
+from pathlib import Path
+from walkaround.depth import DepthOptions, estimate_depth
+from walkaround.io.colmap import read_sparse_model
+from walkaround.types import Frame
+folder = Path(sys.argv[1])
+frames = tuple(Frame(index=n, image=p.name, source_index=n, timestamp_s=0.0)
+               for n, p in enumerate(sorted(folder.glob("*.png")), start=1))
+model = read_sparse_model(folder / "sparse", frames)
+digest = hashlib.sha256()
+for _, found in estimate_depth(folder, model, options=DepthOptions(), num_threads=int(sys.argv[2])):
+    digest.update(found.depth.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_same_bytes_from_fresh_and_cached_kernels_and_any_number_of_threads(
+    scene: tuple[Path, SparseModel], tmp_path: Path
+) -> None:
+    folder, model = scene
+    (folder / "sparse").mkdir()
+    write_sparse_model(folder / "sparse", model)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", _FINGERPRINT, str(folder), threads],
+            env=environment, check=True, capture_output=True, text=True,
+        ).stdout
+        for threads in ("1", "1", "2")
+    }  # fmt: skip
+    assert any(tmp_path.rglob("*.nbc"))
+    assert len(digests) == 1

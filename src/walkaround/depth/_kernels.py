@@ -1,15 +1,8 @@
-"""Numba kernels of the PatchMatch stereo: slanted planes in inverse depth, checkerboard propagation.
-
-A hypothesis at pixel (u, v) is ``(w, wu, wv)``: inverse depth and its slopes over the image, so that
-the plane's inverse depth at (u + du, v + dv) is ``w + wu*du + wv*dv`` (planes are affine in inverse
-depth). A sample of the patch lands in source ``s`` at ``A_s (u, v, 1) + w b_s``, with
-``A = K_s R K_r^-1`` and ``b = K_s t``: nine multiplications a sample, no homography inverse.
+"""Numba kernels of the PatchMatch stereo: checkerboard propagation, polishing, agreement between views.
 
 Sources: Bleyer et al. 2011 (10.5244/C.25.14), Galliani et al. 2015 (10.1109/ICCV.2015.106, the
-checkerboard), Schoenberger et al. 2016 (10.1007/978-3-319-46487-9_31, bilateral NCC and geometric
-consistency), Xu and Tao 2019 (10.1109/CVPR.2019.00563, candidates by direction).
-
-The slow, plain twin of :func:`_plane_cost` is in tests/test_depth.py.
+checkerboard), Schoenberger et al. 2016 (10.1007/978-3-319-46487-9_31, geometric consistency), Xu and Tao
+2019 (10.1109/CVPR.2019.00563, candidates by direction).
 """
 
 from __future__ import annotations
@@ -19,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-_FAR = 2.0  # the cost of a hypothesis that cannot be compared
+from walkaround.depth._matching import MIN_VARIANCE, SAMPLES, fill_patch, land_pixel, plane_cost
 
 
 @njit(inline="always")
@@ -33,150 +26,10 @@ def _hash_uniform(a: int, b: int, c: int) -> Any:
     return np.float32(h) * np.float32(2.0 / 4294967296.0) - np.float32(1.0)
 
 
-@njit(fastmath=True, cache=True)
-def _ncc_cost(source, height, width, h, offsets, weights, values, mean, variance):  # type: ignore[no-untyped-def]
-    """Return 1 - weighted NCC of the reference patch with its warp into one source image."""
-    f = np.float32
-    xc = h[2] / h[8]
-    yc = h[5] / h[8]
-    if h[8] <= f(1e-6) or xc < f(1.0) or yc < f(1.0) or xc > f(width - 1) or yc > f(height - 1):
-        return f(_FAR)
-    total = f(0.0)
-    square = f(0.0)
-    product = f(0.0)
-    x_limit = f(width) - f(1.001)
-    y_limit = f(height) - f(1.001)
-    for i in range(values.shape[0]):
-        du = offsets[i, 0]
-        dv = offsets[i, 1]
-        inverse = f(1.0) / (h[8] + h[6] * du + h[7] * dv)
-        # (0.5, 0.5) is the centre of the first pixel: half a pixel back for the array index
-        x = (h[2] + h[0] * du + h[1] * dv) * inverse - f(0.5)
-        y = (h[5] + h[3] * du + h[4] * dv) * inverse - f(0.5)
-        x = min(max(x, f(0.0)), x_limit)
-        y = min(max(y, f(0.0)), y_limit)
-        x0 = np.int32(x)
-        y0 = np.int32(y)
-        fx = x - f(x0)
-        fy = y - f(y0)
-        base = y0 * width + x0
-        p00 = source[base]
-        p01 = source[base + 1]
-        p10 = source[base + width]
-        p11 = source[base + width + 1]
-        top = p00 + fx * (p01 - p00)
-        bottom = p10 + fx * (p11 - p10)
-        value = top + fy * (bottom - top)
-        wv = weights[i] * value
-        total += wv
-        square += wv * value
-        product += wv * values[i]
-    spread = square - total * total
-    if spread < f(1e-6):
-        return f(1.0)
-    ncc = (product - total * mean) / np.sqrt(spread * variance)
-    return f(1.0) - max(f(-1.0), min(f(1.0), ncc))
-
-
-@njit(fastmath=True, cache=True)
-def _plane_cost(  # type: ignore[no-untyped-def]
-    sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
-    w, wu, wv, best, costs, chosen, geometric, all_sources
-):  # fmt: skip
-    """Return the cost of one plane: the mean of the ``best`` lowest source costs, plus consistency.
-
-    ``pixel``: u, v, the patch's mean and variance. ``all_sources``: compare with every source and leave the
-    best ones in ``chosen``; otherwise compare with the ``chosen`` ones only. (Arrays one by one: Numba
-    copies a tuple of arrays on every call, half as fast.)
-    """
-    u, v, mean, variance = pixel
-    f = np.float32
-    n = sources.shape[0] if all_sources else best
-    h = np.empty(9, np.float32)
-    for k in range(n):
-        s = k if all_sources else chosen[k]
-        for row in range(3):
-            h[3 * row] = A[s, row, 0] + wu * b[s, row]
-            h[3 * row + 1] = A[s, row, 1] + wv * b[s, row]
-            h[3 * row + 2] = A[s, row, 0] * u + A[s, row, 1] * v + A[s, row, 2] + w * b[s, row]
-        cost = _ncc_cost(sources[s], sizes[s, 0], sizes[s, 1], h, offsets, weights, values, mean, variance)
-        if geometric > f(0.0) and cost < f(_FAR):
-            cost += geometric * _backward_distance(maps[s], map_scale[s], h, w, A_back[s], b_back[s], u, v)
-        costs[k] = cost
-    if not all_sources:
-        total = f(0.0)
-        for k in range(best):
-            total += costs[k]
-        return total / f(best)
-    for s in range(n):
-        chosen[s] = s
-    # selection of the lowest costs: a handful of sources, a plain partial selection sort
-    total = f(0.0)
-    for k in range(best):
-        at = k
-        for s in range(k + 1, n):
-            if costs[s] < costs[at]:
-                at = s
-        lowest = costs[at]
-        costs[at] = costs[k]
-        costs[k] = lowest
-        index = chosen[at]
-        chosen[at] = chosen[k]
-        chosen[k] = index
-        total += lowest
-    return total / f(best)
-
-
-@njit(inline="always")
-def _backward_distance(inverse_map, scale, h, w, A_back, b_back, u, v):  # type: ignore[no-untyped-def]
-    """Return how far (px, at most 3) the source's own depth sends the pixel from where it came."""
-    f = np.float32
-    x = h[2] / h[8]
-    y = h[5] / h[8]
-    ix = np.int32(x * scale[0])
-    iy = np.int32(y * scale[1])
-    if ix < 0 or iy < 0 or ix >= inverse_map.shape[1] or iy >= inverse_map.shape[0]:
-        return f(3.0)
-    ws = inverse_map[iy, ix]
-    if ws <= f(0.0):
-        return f(3.0)
-    z = A_back[2, 0] * x + A_back[2, 1] * y + A_back[2, 2] + ws * b_back[2]
-    if z <= f(1e-9):
-        return f(3.0)
-    dx = (A_back[0, 0] * x + A_back[0, 1] * y + A_back[0, 2] + ws * b_back[0]) / z - u
-    dy = (A_back[1, 0] * x + A_back[1, 1] * y + A_back[1, 2] + ws * b_back[1]) / z - v
-    return min(f(3.0), np.sqrt(dx * dx + dy * dy))
-
-
-@njit(fastmath=True, cache=True)
-def _fill_patch(reference, y, x, offsets, sigma_color, weights, values):  # type: ignore[no-untyped-def]
-    """Read the reference patch with bilateral weights that sum to 1; return its mean and variance."""
-    f = np.float32
-    height, width = reference.shape
-    centre = reference[y, x]
-    n = offsets.shape[0]
-    total = f(0.0)
-    for i in range(n):
-        yy = min(max(y + np.int32(offsets[i, 1]), 0), height - 1)
-        xx = min(max(x + np.int32(offsets[i, 0]), 0), width - 1)
-        value = reference[yy, xx]
-        values[i] = value
-        weight = np.exp(-abs(value - centre) / sigma_color - offsets[i, 2])
-        weights[i] = weight
-        total += weight
-    mean = f(0.0)
-    square = f(0.0)
-    for i in range(n):
-        weights[i] /= total
-        mean += weights[i] * values[i]
-        square += weights[i] * values[i] * values[i]
-    return mean, max(square - mean * mean, f(0.0))
-
-
 @njit(parallel=True, fastmath=True, cache=True)
 def sweep(  # type: ignore[no-untyped-def]
-    reference, scene, planes, cost, active, color, iteration, seed, offsets, sigma_color, best, w_low, w_high,
-    w_step, slope_limit, reach, spread, fresh, geometric, select
+    reference, packed, geometry, maps, planes, cost, active, color, iteration, seed, offsets, best,
+    w_low, w_high, w_step, slope_limit, reach, spread, fresh, geometric, select
 ):  # fmt: skip
     """One half (a checkerboard colour) of a PatchMatch iteration, in place.
 
@@ -185,27 +38,27 @@ def sweep(  # type: ignore[no-untyped-def]
     with the sources that match the standing hypothesis best (after the first, coarse sizes).
     """
     f = np.float32
-    sources, sizes, A, b, maps, map_scale, A_back, b_back = scene
     height, width = reference.shape
     for y in prange(height):
-        weights = np.empty(offsets.shape[0], np.float32)
-        values = np.empty(offsets.shape[0], np.float32)
-        costs = np.empty(sources.shape[0], np.float32)
-        chosen = np.empty(sources.shape[0], np.int32)
+        patch = np.empty((2, SAMPLES), np.float32)
+        landing = np.empty((packed.shape[0], 3), np.float32)
+        costs = np.empty(packed.shape[0], np.float32)
+        chosen = np.empty(packed.shape[0], np.int64)
         for x in range((y + color) % 2, width, 2):
             if not active[y, x]:
                 continue
-            mean, variance = _fill_patch(reference, y, x, offsets, sigma_color, weights, values)
-            if variance < f(0.05):  # grey levels squared: nothing to compare
+            variance = fill_patch(reference, y, x, offsets, patch)
+            if variance < f(MIN_VARIANCE):
                 cost[y, x] = f(1.0)
-                variance = f(0.05)
-            pixel = (f(x) + f(0.5), f(y) + f(0.5), mean, variance)
+                variance = f(MIN_VARIANCE)
+            u, v = f(x) + f(0.5), f(y) + f(0.5)
+            land_pixel(geometry, u, v, landing)
             w, wu, wv = planes[y, x, 0], planes[y, x, 1], planes[y, x, 2]
             c = cost[y, x]
             if fresh or select:
-                c = _plane_cost(
-                    sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
-                    w, wu, wv, best, costs, chosen, geometric, True,
+                c = plane_cost(
+                    packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
+                    w, wu, wv, best, geometric, True
                 )  # fmt: skip
             for k in range(8):
                 if k < 4:
@@ -250,9 +103,9 @@ def sweep(  # type: ignore[no-untyped-def]
                 limit = slope_limit * nw
                 if nw < w_low or nw > w_high or abs(nu) > limit or abs(nv) > limit:
                     continue
-                trial = _plane_cost(
-                    sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
-                    nw, nu, nv, best, costs, chosen, geometric, not select
+                trial = plane_cost(
+                    packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
+                    nw, nu, nv, best, geometric, not select
                 )  # fmt: skip
                 if trial < c:
                     c, w, wu, wv = trial, nw, nu, nv
@@ -262,7 +115,7 @@ def sweep(  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, fastmath=True, cache=True)
 def prefer_plane(  # type: ignore[no-untyped-def]
-    reference, scene, planes, cost, active, offsets, sigma_color, best, plane, near, margin
+    reference, packed, geometry, maps, planes, cost, active, offsets, best, plane, near, margin
 ):
     """Put pixels on the given plane (w, wu, wv at the image's origin) where it matches about as well.
 
@@ -270,23 +123,22 @@ def prefer_plane(  # type: ignore[no-untyped-def]
     worse (1 - NCC) the plane may match. Shadows at an object's foot have too little texture to tell.
     """
     f = np.float32
-    sources, sizes, A, b, maps, map_scale, A_back, b_back = scene
     height, width = reference.shape
     for y in prange(height):
-        weights = np.empty(offsets.shape[0], np.float32)
-        values = np.empty(offsets.shape[0], np.float32)
-        costs = np.empty(sources.shape[0], np.float32)
-        chosen = np.empty(sources.shape[0], np.int32)
+        patch = np.empty((2, SAMPLES), np.float32)
+        landing = np.empty((packed.shape[0], 3), np.float32)
+        costs = np.empty(packed.shape[0], np.float32)
+        chosen = np.empty(packed.shape[0], np.int64)
         for x in range(width):
             u, v = f(x) + f(0.5), f(y) + f(0.5)
             w = plane[0] + plane[1] * u + plane[2] * v
             if not active[y, x] or w <= f(0.0) or abs(planes[y, x, 0] - w) > near * w:
                 continue
-            mean, variance = _fill_patch(reference, y, x, offsets, sigma_color, weights, values)
-            pixel = (u, v, mean, max(variance, f(0.05)))
-            on = _plane_cost(
-                sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
-                w, plane[1], plane[2], best, costs, chosen, f(0.0), True
+            variance = max(fill_patch(reference, y, x, offsets, patch), f(MIN_VARIANCE))
+            land_pixel(geometry, u, v, landing)
+            on = plane_cost(
+                packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
+                w, plane[1], plane[2], best, f(0.0), True
             )  # fmt: skip
             if on < cost[y, x] + margin:
                 planes[y, x, 0], planes[y, x, 1], planes[y, x, 2] = w, plane[1], plane[2]
@@ -294,46 +146,49 @@ def prefer_plane(  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, fastmath=True, cache=True)
-def polish(reference, scene, planes, cost, active, offsets, sigma_color, best, w_step):  # type: ignore[no-untyped-def]
-    """Sub-pixel step: a parabola through the costs at w - d, w, w + d; also returns pure NCC costs."""
+def polish(reference, packed, geometry, maps, planes, cost, active, offsets, best, w_step):  # type: ignore[no-untyped-def]
+    """Sub-pixel step: a parabola through the costs at w - d, w, w + d; leaves pure NCC costs.
+
+    Returns the standard deviation of each patch, (H, W) grey levels.
+    """
     f = np.float32
-    sources, sizes, A, b, maps, map_scale, A_back, b_back = scene
     height, width = reference.shape
     texture = np.zeros((height, width), np.float32)
     for y in prange(height):
-        weights = np.empty(offsets.shape[0], np.float32)
-        values = np.empty(offsets.shape[0], np.float32)
-        costs = np.empty(sources.shape[0], np.float32)
-        chosen = np.empty(sources.shape[0], np.int32)
+        patch = np.empty((2, SAMPLES), np.float32)
+        landing = np.empty((packed.shape[0], 3), np.float32)
+        costs = np.empty(packed.shape[0], np.float32)
+        chosen = np.empty(packed.shape[0], np.int64)
         for x in range(width):
             if not active[y, x]:
                 continue
-            mean, variance = _fill_patch(reference, y, x, offsets, sigma_color, weights, values)
+            variance = fill_patch(reference, y, x, offsets, patch)
             texture[y, x] = np.sqrt(variance)
-            variance = max(variance, f(0.05))
-            pixel = (f(x) + f(0.5), f(y) + f(0.5), mean, variance)
+            variance = max(variance, f(MIN_VARIANCE))
+            u, v = f(x) + f(0.5), f(y) + f(0.5)
+            land_pixel(geometry, u, v, landing)
             w, wu, wv = planes[y, x, 0], planes[y, x, 1], planes[y, x, 2]
             d = f(0.3) * w_step
-            c0 = _plane_cost(
-                sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
-                w, wu, wv, best, costs, chosen, f(0.0), True
+            c0 = plane_cost(
+                packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
+                w, wu, wv, best, f(0.0), True
             )  # fmt: skip
-            cm = _plane_cost(
-                sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
-                w - d, wu, wv, best, costs, chosen, f(0.0), False
+            cm = plane_cost(
+                packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
+                w - d, wu, wv, best, f(0.0), False
             )  # fmt: skip
-            cp = _plane_cost(
-                sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
-                w + d, wu, wv, best, costs, chosen, f(0.0), False
+            cp = plane_cost(
+                packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
+                w + d, wu, wv, best, f(0.0), False
             )  # fmt: skip
             curve = cm + cp - f(2.0) * c0
             cost[y, x] = c0
             if curve > f(1e-4):
                 shift = f(0.5) * (cm - cp) / curve
                 shift = min(max(shift, f(-1.0)), f(1.0)) * d
-                cn = _plane_cost(
-                    sources, sizes, A, b, maps, map_scale, A_back, b_back, offsets, weights, values, pixel,
-                    w + shift, wu, wv, best, costs, chosen, f(0.0), False
+                cn = plane_cost(
+                    packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
+                    w + shift, wu, wv, best, f(0.0), False
                 )  # fmt: skip
                 if cn < c0:
                     planes[y, x, 0] = w + shift

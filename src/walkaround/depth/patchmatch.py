@@ -16,7 +16,6 @@ from walkaround.depth.views import StereoView, enlarge
 from walkaround.depth.warps import (
     OFFSETS_COARSE,
     OFFSETS_FINE,
-    SIGMA_COLOR,
     best_count,
     disparity_step,
     make_scene,
@@ -103,14 +102,12 @@ def run_level(
         size = f(spread * 0.6**iteration)
         for color in (0, 1):
             _kernels.sweep(
-                image, scene, planes, cost, mask, color, iteration, seed + 97 * level, offsets,
-                f(SIGMA_COLOR), best, f(ref.w_low), f(ref.w_high), f(step), slope_limit, 1 if far else 0,
-                size, iteration == 0, f(geometric), level < 3,
+                image, *scene.arrays, planes, cost, mask, color, iteration, seed + 97 * level, offsets, best,
+                f(ref.w_low), f(ref.w_high), f(step), slope_limit, 1 if far else 0, size, iteration == 0,
+                f(geometric), level < 3,
             )  # fmt: skip
     if finish:
-        ref.texture = _kernels.polish(
-            image, scene, planes, cost, mask, offsets, f(SIGMA_COLOR), best, f(step)
-        )
+        ref.texture = _kernels.polish(image, *scene.arrays, planes, cost, mask, offsets, best, f(step))
     ref.cost = cost
 
 

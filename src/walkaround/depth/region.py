@@ -9,7 +9,6 @@ from walkaround.depth import _kernels
 from walkaround.depth.views import StereoView, points_of
 from walkaround.depth.warps import (
     OFFSETS_FINE,
-    SIGMA_COLOR,
     best_count,
     make_scene,
     patch_offsets,
@@ -101,6 +100,6 @@ def settle_on_plane(views: list[StereoView], index: int, plane: FloatArray) -> N
     prior = np.array([inverse[2], inverse[0], inverse[1]], dtype=np.float32)
     scene = make_scene(views, index, 1)
     _kernels.prefer_plane(
-        ref.levels[1].image, scene, ref.planes, ref.cost, ref.active, patch_offsets(*OFFSETS_FINE),
-        f(SIGMA_COLOR), best_count(ref), prior, f(0.04), f(0.06),
+        ref.levels[1].image, *scene.arrays, ref.planes, ref.cost, ref.active, patch_offsets(*OFFSETS_FINE),
+        best_count(ref), prior, f(0.04), f(0.06),
     )  # fmt: skip

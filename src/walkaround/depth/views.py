@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from walkaround.depth._matching import pack_corners
 from walkaround.errors import InputError
 from walkaround.types import BoolArray, Camera, Float32Array, FloatArray, IntArray, SparseModel, View
 
@@ -18,6 +21,11 @@ class Level:
 
     image: Float32Array  # (h, w) grey levels
     K: FloatArray  # (3, 3)
+
+    @cached_property
+    def corners(self) -> Any:
+        """The image as the kernels sample it, (h * w,) uint32."""
+        return pack_corners(self.image)
 
 
 @dataclass(kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from walkaround.depth._matching import SAMPLES
 from walkaround.depth.views import StereoView
 from walkaround.types import Float32Array, IntArray
 
@@ -14,8 +15,6 @@ OFFSETS_COARSE = 2, 1
 """Half width in samples, step in px: 5 x 5 samples over 5 px."""
 OFFSETS_FINE = 2, 2
 """5 x 5 samples over 9 px."""
-SIGMA_COLOR = 30.0
-"""Grey levels of the bilateral weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,37 +57,56 @@ def stack_maps(maps: list[Float32Array]) -> tuple[Float32Array, IntArray]:
     return out, sizes
 
 
-def _flat_sources(views: list[StereoView], index: int, level: int) -> tuple[Float32Array, IntArray]:
-    images = [views[s].levels[level].image for s in views[index].sources]
-    sizes = np.array([image.shape for image in images], dtype=np.int64)
-    flat = np.zeros((len(images), int(sizes.prod(axis=1).max())), dtype=np.float32)
-    for k, image in enumerate(images):
-        flat[k, : image.size] = image.ravel()
-    return flat, sizes
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What the kernels need of a view's sources (see ``_matching``)."""
+
+    packed: Any  # (sources, pixels) uint32, the corners of each pixel
+    geometry: Float32Array  # (sources, GEOMETRY_COLUMNS)
+    maps: Float32Array  # (sources, h, w) inverse depth; (sources, 1, 1) when there is none yet
+
+    @property
+    def arrays(self) -> tuple[Any, Float32Array, Float32Array]:
+        """In the order of the kernels' arguments."""
+        return self.packed, self.geometry, self.maps
 
 
 def make_scene(
     views: list[StereoView], index: int, level: int, neighbour_maps: list[Float32Array] | None = None
-) -> tuple[Any, ...]:
-    """Return what the kernels need of the sources: images, sizes, warps, depth maps."""
+) -> Scene:
+    """Stack images, warps and depth maps of a view's sources."""
     ref = views[index]
     warp = warps(views, index, level)
-    flat, sizes = _flat_sources(views, index, level)
-    maps = np.zeros((len(ref.sources), 1, 1), np.float32)
-    map_scale = np.ones((len(ref.sources), 2), np.float32)
+    levels = [views[s].levels[level] for s in ref.sources]
+    sizes = np.array([item.image.shape for item in levels], dtype=np.int64)
+    packed = np.zeros((len(levels), int(sizes.prod(axis=1).max())), dtype=np.uint32)
+    for k, item in enumerate(levels):
+        packed[k, : item.image.size] = item.corners
+    maps = np.zeros((len(levels), 1, 1), np.float32)
+    map_scale = np.ones((len(levels), 2), np.float32)
     if neighbour_maps is not None:
         maps, map_sizes = stack_maps([neighbour_maps[s] for s in ref.sources])
         map_scale = (map_sizes[:, ::-1] / sizes[:, ::-1]).astype(np.float32)
-    return flat, sizes, warp.A, warp.b, maps, map_scale, warp.A_back, warp.b_back
+    n = len(levels)
+    columns = (
+        warp.A.reshape(n, 9), warp.b, sizes[:, ::-1], map_scale, warp.A_back.reshape(n, 9), warp.b_back,
+    )  # fmt: skip
+    geometry = np.ascontiguousarray(np.concatenate(columns, axis=1), dtype=np.float32)
+    return Scene(packed=packed, geometry=geometry, maps=maps)
 
 
 def patch_offsets(half: int, step: int) -> Float32Array:
-    """Return (n, 3): du, dv and the spatial part of the bilateral weight's exponent."""
+    """Return (3, SAMPLES): du, dv and the spatial part of the bilateral weight's exponent.
+
+    A square grid; the samples that a patch of fixed length has to spare weigh nothing.
+    """
     axis = np.arange(-half, half + 1, dtype=np.float32) * step
     du, dv = np.meshgrid(axis, axis)
     reach = half * step
-    spatial = (du**2 + dv**2) / (2.0 * reach * reach)
-    return np.stack([du.ravel(), dv.ravel(), spatial.ravel()], axis=1).astype(np.float32)
+    out = np.zeros((3, SAMPLES), dtype=np.float32)
+    out[2] = 16.0  # the weight's approximation is zero from here on
+    out[:, : du.size] = np.stack([du.ravel(), dv.ravel(), ((du**2 + dv**2) / (2.0 * reach * reach)).ravel()])
+    return out
 
 
 def best_count(view: StereoView) -> np.int64:
