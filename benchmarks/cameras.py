@@ -46,6 +46,8 @@ class Arguments:
     """Which sets to run; the others run once, with seed 0."""
     plain: bool = False
     """Also run COLMAP's defaults on each set."""
+    as_photos: bool = False
+    """Take every set as a folder of photos, whose order is not to be relied on."""
     threads: int = 2
     worker: tuple[str, ...] = field(default=())
     """For this program's own use: set, seed, ``stage`` or ``plain``."""
@@ -88,6 +90,7 @@ def print_row(row: dict[str, Any]) -> None:
 def spawn(arguments: Arguments, name: str, seed: int, how: str) -> dict[str, Any]:
     """Run one set in a process of its own and add its time."""
     command = [sys.executable, __file__, "--data", str(arguments.data), "--threads", str(arguments.threads)]
+    command += ["--as-photos"] if arguments.as_photos else []
     before, start = os.times(), time.perf_counter()
     done = subprocess.run(
         [*command, "--worker", name, str(seed), how], stdout=subprocess.PIPE, text=True, check=True
@@ -110,8 +113,9 @@ def run_one(arguments: Arguments) -> dict[str, Any]:
         else:
             try:
                 result = estimate_cameras(
-                    folder, frames, focal_prior_px=None, ordered=ordered, scratch_dir=Path(scratch),
-                    options=CamerasOptions(), seed=seed, num_threads=arguments.threads,
+                    folder, frames, focal_prior_px=None, ordered=ordered and not arguments.as_photos,
+                    scratch_dir=Path(scratch), options=CamerasOptions(), seed=seed,
+                    num_threads=arguments.threads,
                 )  # fmt: skip
             except SequenceRejected as rejected:
                 return {**row, "attempt": rejected.reason}

@@ -16,7 +16,7 @@ from walkaround.cameras.consistency import check_cameras, temporal_jumps
 from walkaround.cameras.ladder import is_enough, ladder, overall
 from walkaround.cameras.mend import Scene, replace_cameras, retriangulate
 from walkaround.cameras.normalise import apply_similarity, arc_around, normalise
-from walkaround.cameras.pairs import sequential_pairs
+from walkaround.cameras.pairs import sequential_pairs, similar_pairs
 from walkaround.cameras.scoring import measure_model
 from walkaround.cameras.viewgraph import ViewGraph, read_view_graph
 from walkaround.errors import SequenceRejected, UsageError
@@ -212,6 +212,21 @@ def test_sequential_pairs_close_the_loop() -> None:
     assert (0, 9) in pairs and (2, 8) not in pairs
     assert {(i, i + 1) for i in range(9)} | {(i, i + 2) for i in range(8)} <= pairs
     assert len(pairs) == 9 + 8 + 1
+
+
+def test_similar_pairs_hold_each_photos_best_and_a_weak_bridge() -> None:
+    counts = np.zeros((12, 12), dtype=np.int64)
+    order = np.random.default_rng(0).permutation(12)  # names say nothing about the order around the object
+    halves = order[:6], order[6:]
+    for half in halves:
+        for i in half:
+            counts[i, half] = 50
+    counts[order[2], order[9]] = counts[order[9], order[2]] = 5
+    pairs = similar_pairs(counts, 3, following=0)
+    assert (min(order[2], order[9]), max(order[2], order[9])) in pairs
+    assert all(i < j for i, j in pairs)
+    assert all(sum(k in pair for pair in pairs) >= 3 for k in range(12))
+    assert {(0, 1), (5, 7)} <= similar_pairs(counts, 3, following=2)
 
 
 def test_frames_of_other_models_are_named_once() -> None:

@@ -13,7 +13,7 @@ class Attempt:
 
     name: str
     pairs: str
-    """``sequential`` (neighbours in time and loop closures) or ``exhaustive``."""
+    """``sequential`` (neighbours in time and loop closures), ``similar`` or ``exhaustive``."""
     image_scale: float = 1.0
     """Times ``CamerasOptions.max_image_size_px``."""
     feature_scale: float = 1.0
@@ -48,7 +48,7 @@ ORDERED_LADDER: tuple[Attempt, ...] = (
 """Video frames: neighbours first."""
 
 PHOTO_LADDER: tuple[Attempt, ...] = (
-    Attempt(name="photos", pairs="exhaustive"),
+    Attempt(name="photos", pairs="similar", max_trials=3000),
     Attempt(name="affine", pairs="exhaustive", feature_scale=1.5, affine=True),
     Attempt(name="more_features", pairs="exhaustive", image_scale=1.6, feature_scale=2.5),
     Attempt(name="global", pairs="exhaustive", image_scale=1.6, feature_scale=2.5, mapper="global"),
@@ -62,7 +62,7 @@ PHOTO_LADDER: tuple[Attempt, ...] = (
         guided=True,
     ),
 )
-"""Photo folders: all pairs from the start (the most similar ones above ``max_exhaustive`` photos)."""
+"""Photo folders: the most similar pairs first, then all (of many photos, only more of the similar ones)."""
 
 
 def ladder(*, ordered: bool, options: CamerasOptions) -> tuple[Attempt, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse.csgraph import minimum_spanning_tree
 
 from walkaround.cameras.database import read_top_descriptors, similarity_counts
 from walkaround.cameras.ladder import Attempt
@@ -14,6 +15,11 @@ from walkaround.types import FloatArray, IntArray
 TOP_FEATURES = 600
 MIN_LOOP_MATCHES = 12
 SIMILAR_PHOTOS = 24
+"""Partners of each photo in place of all of them, when there are too many for that."""
+LIKELY_PHOTOS = 8
+"""Partners of each photo in the first attempt."""
+FEW_PHOTOS = 20
+"""So few are matched all with all at once."""
 
 
 def choose_pairs(
@@ -21,14 +27,17 @@ def choose_pairs(
 ) -> list[tuple[str, str]]:
     """Return the pairs of image names to match, in a fixed order."""
     n = len(names)
-    if attempt.pairs == "exhaustive" and n <= options.max_exhaustive:
+    all_limit = {"exhaustive": options.max_exhaustive, "similar": FEW_PHOTOS}.get(attempt.pairs, 0)
+    if n <= all_limit:
         return [(names[i], names[j]) for i in range(n) for j in range(i + 1, n)]
     by_name = read_top_descriptors(database, TOP_FEATURES)
     counts = similarity_counts([by_name[name] for name in names])
     if attempt.pairs == "sequential":
         chosen = sequential_pairs(counts, options.overlap, options.loop_pairs)
+    elif attempt.pairs == "similar":
+        chosen = similar_pairs(counts, LIKELY_PHOTOS)
     else:
-        chosen = sequential_pairs(counts, options.overlap, SIMILAR_PHOTOS)
+        chosen = similar_pairs(counts, SIMILAR_PHOTOS)
     return [(names[i], names[j]) for i, j in sorted(chosen)]
 
 
@@ -47,6 +56,24 @@ def sequential_pairs(counts: IntArray, overlap: int, loops: int) -> set[tuple[in
         far.sort(key=lambda j: (-int(counts[i, j]), j))
         chosen |= {(min(i, j), max(i, j)) for j in far[:loops]}
     return chosen
+
+
+def similar_pairs(counts: IntArray, partners: int, following: int = 2) -> set[tuple[int, int]]:
+    """Each photo's most similar ones, those that follow it by name, and what ties all photos together.
+
+    Parameters
+    ----------
+    counts
+        (N, N) similarity of photos, for instance counted descriptor matches.
+    """
+    n = len(counts)
+    chosen = {(i, j) for i in range(n) for j in range(i + 1, min(i + following + 1, n))}
+    for i in range(n):
+        others = sorted((j for j in range(n) if j != i), key=lambda j: (-int(counts[i, j]), j))
+        chosen |= {(min(i, j), max(i, j)) for j in others[:partners]}
+    # the maximum spanning tree: without it, a weak bridge between two well-linked halves would be missed
+    tree = minimum_spanning_tree(1.0 / (1.0 + np.triu(counts, 1)) * np.triu(np.ones((n, n)), 1)).tocoo()
+    return chosen | {(int(i), int(j)) for i, j in zip(tree.row, tree.col, strict=True)}
 
 
 def arc_neighbours(centres: FloatArray, count: int) -> set[tuple[int, int]]:

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from walkaround.depth._matching import MIN_VARIANCE, SAMPLES, fill_patch, land_pixel, plane_cost
+from walkaround.depth._matching import (
+    MAX_COST,
+    MIN_VARIANCE,
+    SAMPLES,
+    fill_patch,
+    land_pixel,
+    plane_cost,
+    refine_plane,
+)
 
 
 @njit(inline="always")
@@ -146,10 +154,13 @@ def prefer_plane(  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, fastmath=True, cache=True)
-def polish(reference, packed, geometry, maps, planes, cost, active, offsets, best, w_step):  # type: ignore[no-untyped-def]
-    """Sub-pixel step: a parabola through the costs at w - d, w, w + d; leaves pure NCC costs.
+def polish(  # type: ignore[no-untyped-def]
+    reference, packed, geometry, maps, planes, cost, active, offsets, small, best, w_step, steps
+):
+    """Refine each plane to a fraction of a pixel against all sources that see it; leave pure NCC costs.
 
-    Returns the standard deviation of each patch, (H, W) grey levels.
+    ``offsets``: the patch that the costs are measured with; ``small``: the one that the planes are refined
+    with. Returns the standard deviation of each patch, (H, W) grey levels.
     """
     f = np.float32
     height, width = reference.shape
@@ -158,6 +169,7 @@ def polish(reference, packed, geometry, maps, planes, cost, active, offsets, bes
         patch = np.empty((2, SAMPLES), np.float32)
         landing = np.empty((packed.shape[0], 3), np.float32)
         costs = np.empty(packed.shape[0], np.float32)
+        trust = np.empty(packed.shape[0], np.float32)
         chosen = np.empty(packed.shape[0], np.int64)
         for x in range(width):
             if not active[y, x]:
@@ -168,31 +180,21 @@ def polish(reference, packed, geometry, maps, planes, cost, active, offsets, bes
             u, v = f(x) + f(0.5), f(y) + f(0.5)
             land_pixel(geometry, u, v, landing)
             w, wu, wv = planes[y, x, 0], planes[y, x, 1], planes[y, x, 2]
-            d = f(0.3) * w_step
-            c0 = plane_cost(
+            c = plane_cost(
                 packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
                 w, wu, wv, best, f(0.0), True
             )  # fmt: skip
-            cm = plane_cost(
-                packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
-                w - d, wu, wv, best, f(0.0), False
-            )  # fmt: skip
-            cp = plane_cost(
-                packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
-                w + d, wu, wv, best, f(0.0), False
-            )  # fmt: skip
-            curve = cm + cp - f(2.0) * c0
-            cost[y, x] = c0
-            if curve > f(1e-4):
-                shift = f(0.5) * (cm - cp) / curve
-                shift = min(max(shift, f(-1.0)), f(1.0)) * d
-                cn = plane_cost(
-                    packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
-                    w + shift, wu, wv, best, f(0.0), False
-                )  # fmt: skip
-                if cn < c0:
-                    planes[y, x, 0] = w + shift
-                    cost[y, x] = cn
+            cost[y, x] = c
+            if costs[0] >= f(MAX_COST):
+                continue
+            for k in range(packed.shape[0]):  # the sources that match about as well as the best one
+                t = f(1.0) - (costs[k] - costs[0]) / f(0.3)
+                trust[chosen[k]] = max(f(0.0), t) if costs[k] < f(MAX_COST) else f(0.0)
+            variance = max(fill_patch(reference, y, x, small, patch), f(MIN_VARIANCE))
+            w, wu, wv = refine_plane(
+                packed, geometry, landing, small, patch, trust, np.sqrt(variance), w, wu, wv, w_step, steps
+            )
+            planes[y, x, 0], planes[y, x, 1], planes[y, x, 2] = w, wu, wv
     return texture
 
 

@@ -27,6 +27,8 @@ SAMPLES = 32
 """Samples of a patch; a constant, so that the compiler can unroll."""
 FAR = 2.0
 """The cost of a hypothesis that cannot be compared."""
+MAX_COST = 0.75
+"""1 - NCC above which a match is chance."""
 MIN_VARIANCE = 0.05
 """Grey levels squared, under which a patch holds nothing to compare."""
 SIGMA_COLOR = 30.0
@@ -220,3 +222,156 @@ def plane_cost(  # type: ignore[no-untyped-def]
         chosen[k], chosen[at] = chosen[at], chosen[k]
         total += costs[k]
     return total / f(best)
+
+
+@njit(fastmath=True, forceinline=True)
+def source_system(packed, geometry, landing, offsets, patch, s, deviation, w, wu, wv, unit):  # type: ignore[no-untyped-def]
+    """Return 1 - NCC in source ``s`` with the Gauss-Newton system that lowers it.
+
+    The unknowns are the steps of w, wu and wv, in units that each move the patch's rim by about a pixel:
+    ``unit`` (inverse depth) for w, ``unit / 4`` for the slopes. The residual of a sample is the difference
+    of the normalised grey levels, so that gain and offset between the images drop out: with the normalised
+    source n, reference q, and J the change of a source's grey level with the unknowns, the system is
+    ``(E[JJ'] - E[J]E[J]' - E[nJ]E[nJ]') / var  x  step = (E[qJ] - NCC E[nJ]) / std``, E the weighted mean.
+    ``deviation``: the reference patch's standard deviation. Returns (cost, 3 right sides, 6 matrix entries).
+
+    Source: least squares matching, Gruen 1985.
+    """
+    f = np.float32
+    zero = f(0.0)
+    b0, b1, b2 = geometry[s, _B], geometry[s, _B + 1], geometry[s, _B + 2]
+    width, height = geometry[s, _SIZE], geometry[s, _SIZE + 1]
+    z = landing[s, 2] + w * b2
+    none = (f(FAR), zero, zero, zero, zero, zero, zero, zero, zero, zero)
+    if z <= f(1e-6):
+        return none
+    inverse = f(1.0) / z
+    x = (landing[s, 0] + w * b0) * inverse
+    y = (landing[s, 1] + w * b1) * inverse
+    if x < f(1.0) or y < f(1.0) or x > width - f(1.0) or y > height - f(1.0):
+        return none
+    zu, zv = geometry[s, _A + 6] + wu * b2, geometry[s, _A + 7] + wv * b2
+    xu = (geometry[s, _A] + wu * b0 - x * zu) * inverse
+    xv = (geometry[s, _A + 1] + wv * b0 - x * zv) * inverse
+    yu = (geometry[s, _A + 3] + wu * b1 - y * zu) * inverse
+    yv = (geometry[s, _A + 4] + wv * b1 - y * zv) * inverse
+    xw = (b0 - x * b2) * inverse * unit
+    yw = (b1 - y * b2) * inverse * unit
+    x_limit, y_limit = width - f(1.001), height - f(1.001)
+    row = np.int32(width)
+    xi, yi = x - f(0.5), y - f(0.5)
+    byte = np.uint32(255)
+    total, square, product = zero, zero, zero
+    j0, j1, j2, v0, v1, v2, q0, q1, q2 = zero, zero, zero, zero, zero, zero, zero, zero, zero
+    h00, h01, h02, h11, h12, h22 = zero, zero, zero, zero, zero, zero
+    for i in range(SAMPLES):
+        du, dv = offsets[0, i], offsets[1, i]
+        xs = min(max(xi + xu * du + xv * dv, zero), x_limit)
+        ys = min(max(yi + yu * du + yv * dv, zero), y_limit)
+        x0 = np.int32(xs)
+        y0 = np.int32(ys)
+        fx = xs - f(x0)
+        fy = ys - f(y0)
+        word = packed[s, np.uint32(y0 * row + x0)]
+        p00 = f(np.int32(word & byte))
+        p01 = f(np.int32((word >> np.uint32(8)) & byte))
+        p10 = f(np.int32((word >> np.uint32(16)) & byte))
+        p11 = f(np.int32(word >> np.uint32(24)))
+        top = p00 + fx * (p01 - p00)
+        bottom = p10 + fx * (p11 - p10)
+        value = top + fy * (bottom - top)
+        slope_x = (p01 - p00) + fy * ((p11 - p10) - (p01 - p00))
+        jw = slope_x * xw + (bottom - top) * yw
+        ju, jv = jw * du * f(0.25), jw * dv * f(0.25)
+        weight = patch[0, i]
+        q = patch[1, i]
+        weighted = weight * value
+        total += weighted
+        square += weighted * value
+        product += q * value
+        j0 += weight * jw
+        j1 += weight * ju
+        j2 += weight * jv
+        v0 += weighted * jw
+        v1 += weighted * ju
+        v2 += weighted * jv
+        q0 += q * jw
+        q1 += q * ju
+        q2 += q * jv
+        h00 += weight * jw * jw
+        h01 += weight * jw * ju
+        h02 += weight * jw * jv
+        h11 += weight * ju * ju
+        h12 += weight * ju * jv
+        h22 += weight * jv * jv
+    spread = square - total * total
+    if spread < f(MIN_VARIANCE):
+        return (f(1.0), zero, zero, zero, zero, zero, zero, zero, zero, zero)
+    share = f(1.0) / spread
+    std = np.sqrt(share)
+    ncc = product * std / deviation
+    c0, c1, c2 = (v0 - total * j0) * std, (v1 - total * j1) * std, (v2 - total * j2) * std
+    return (
+        f(1.0) - max(f(-1.0), min(f(1.0), ncc)),
+        (q0 / deviation - ncc * c0) * std,
+        (q1 / deviation - ncc * c1) * std,
+        (q2 / deviation - ncc * c2) * std,
+        (h00 - j0 * j0 - c0 * c0) * share,
+        (h01 - j0 * j1 - c0 * c1) * share,
+        (h02 - j0 * j2 - c0 * c2) * share,
+        (h11 - j1 * j1 - c1 * c1) * share,
+        (h12 - j1 * j2 - c1 * c2) * share,
+        (h22 - j2 * j2 - c2 * c2) * share,
+    )
+
+
+@njit(fastmath=True, forceinline=True)
+def refine_plane(packed, geometry, landing, offsets, patch, trust, deviation, w, wu, wv, unit, steps):  # type: ignore[no-untyped-def]
+    """Move a plane by ``steps`` damped Gauss-Newton steps; return the plane where the match was best.
+
+    ``trust`` (sources,): the weight of each source, 0 leaves it out.
+    """
+    f = np.float32
+    best_w, best_u, best_v = w, wu, wv
+    lowest = f(1e9)
+    for step in range(steps + 1):
+        total = f(0.0)
+        g0, g1, g2 = f(0.0), f(0.0), f(0.0)
+        # damping, in NCC per pixel squared: what has no texture to say stays where it is
+        h00, h01, h02, h11, h12, h22 = f(0.003), f(0.0), f(0.0), f(0.1), f(0.0), f(0.1)
+        for s in range(packed.shape[0]):
+            t = trust[s]
+            if t <= f(0.0):
+                continue
+            cost, r0, r1, r2, a00, a01, a02, a11, a12, a22 = source_system(
+                packed, geometry, landing, offsets, patch, s, deviation, w, wu, wv, unit
+            )
+            total += t * cost
+            g0 += t * r0
+            g1 += t * r1
+            g2 += t * r2
+            h00 += t * a00
+            h01 += t * a01
+            h02 += t * a02
+            h11 += t * a11
+            h12 += t * a12
+            h22 += t * a22
+        if total >= lowest:
+            break
+        lowest = total
+        best_w, best_u, best_v = w, wu, wv
+        if step == steps:
+            break
+        m0, m1, m2 = h11 * h22 - h12 * h12, h02 * h12 - h01 * h22, h01 * h12 - h02 * h11
+        determinant = h00 * m0 + h01 * m1 + h02 * m2
+        if determinant <= f(1e-12):
+            break
+        d0 = (m0 * g0 + m1 * g1 + m2 * g2) / determinant
+        d1 = (m1 * g0 + (h00 * h22 - h02 * h02) * g1 + (h01 * h02 - h00 * h12) * g2) / determinant
+        d2 = (m2 * g0 + (h01 * h02 - h00 * h12) * g1 + (h00 * h11 - h01 * h01) * g2) / determinant
+        largest = max(abs(d0), max(abs(d1), abs(d2)))
+        shrink = unit / max(f(1.0), largest)
+        w += d0 * shrink
+        wu += d1 * shrink * f(0.25)
+        wv += d2 * shrink * f(0.25)
+    return best_w, best_u, best_v

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from walkaround.depth import _kernels
+from walkaround.depth._matching import MAX_COST
 from walkaround.depth.options import DepthOptions
 from walkaround.depth.patchmatch import compute_planes
 from walkaround.depth.sources import select_sources
@@ -22,7 +23,6 @@ from walkaround.geometry import normalised_rays
 from walkaround.io.depth import write_depth, write_grey
 from walkaround.types import BoolArray, Camera, Float32Array, Progress, SparseModel, no_progress
 
-_MAX_COST = 0.75  # 1 - NCC above which a match is chance
 _MIN_TEXTURE = 1.0  # grey levels: below it the patch holds only noise
 
 
@@ -134,7 +134,7 @@ def trusted_inverse(view: StereoView) -> Float32Array:
     if view.planes is None or view.cost is None or view.texture is None or view.active is None:
         raise RuntimeError("compute_planes first")
     textured = (view.texture > _MIN_TEXTURE) | ~view.active
-    keep = (view.cost < _MAX_COST) & textured
+    keep = (view.cost < MAX_COST) & textured
     inverse = np.where(keep, view.planes[..., 0], 0).astype(np.float32)
     border = 2
     inverse[:border] = inverse[-border:] = 0

@@ -17,6 +17,7 @@ from walkaround.depth.warps import (
     OFFSETS_COARSE,
     OFFSETS_FINE,
     best_count,
+    disc_offsets,
     disparity_step,
     make_scene,
     patch_offsets,
@@ -107,7 +108,9 @@ def run_level(
                 f(geometric), level < 3,
             )  # fmt: skip
     if finish:
-        ref.texture = _kernels.polish(image, *scene.arrays, planes, cost, mask, offsets, best, f(step))
+        ref.texture = _kernels.polish(
+            image, *scene.arrays, planes, cost, mask, offsets, disc_offsets(3.0), best, f(step), 4
+        )
     ref.cost = cost
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +107,20 @@ def patch_offsets(half: int, step: int) -> Float32Array:
     out = np.zeros((3, SAMPLES), dtype=np.float32)
     out[2] = 16.0  # the weight's approximation is zero from here on
     out[:, : du.size] = np.stack([du.ravel(), dv.ravel(), ((du**2 + dv**2) / (2.0 * reach * reach)).ravel()])
+    return out
+
+
+def disc_offsets(radius: float) -> Float32Array:
+    """Return (3, SAMPLES) for all pixels within ``radius``: small, since a flat patch cuts off bumps."""
+    axis = np.arange(-math.floor(radius), math.floor(radius) + 1, dtype=np.float32)
+    du, dv = (grid.ravel() for grid in np.meshgrid(axis, axis))
+    inside = du**2 + dv**2 <= radius * radius + 1e-3
+    if inside.sum() > SAMPLES:
+        raise ValueError(f"a disc of radius {radius} holds {inside.sum()} pixels, a patch {SAMPLES}")
+    out = np.zeros((3, SAMPLES), dtype=np.float32)
+    out[2] = 16.0
+    du, dv = du[inside], dv[inside]
+    out[:, : du.size] = np.stack([du, dv, 0.5 * (du**2 + dv**2) / (radius * radius)])
     return out
 
 
