@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numba
 import numpy as np
 import pytest
 
@@ -350,8 +349,6 @@ def test_depth_of_a_sphere_on_a_table(scene: tuple[Path, SparseModel], maps: lis
 def test_same_bytes_again_whatever_the_threads(
     scene: tuple[Path, SparseModel], maps: list[DepthMap], threads: int
 ) -> None:
-    if threads > numba.config.NUMBA_NUM_THREADS:
-        pytest.skip("one core only")
     again = estimate_depth(scene[0], scene[1], options=DepthOptions(), num_threads=threads)
     for (_, a), b in zip(again, maps, strict=True):
         assert a.depth.tobytes() == b.depth.tobytes()

@@ -3,6 +3,11 @@
 Sources: Bleyer et al. 2011 (10.5244/C.25.14), Galliani et al. 2015 (10.1109/ICCV.2015.106, the
 checkerboard), Schoenberger et al. 2016 (10.1007/978-3-319-46487-9_31, geometric consistency), Xu and Tao
 2019 (10.1109/CVPR.2019.00563, candidates by direction).
+
+The kernels run without Python's lock, one view a thread, and allocate nothing: with Numba's reference
+counting off (``_nrt=False``) a call costs no atomic operation a pixel. Numba's own ``parallel=True`` is
+avoided, since freshly compiled and cached code then round differently. Their last five arguments are
+working memory (``warps.scratch``). Numba's cache does not see changes in ``_matching``: touch this file.
 """
 
 from __future__ import annotations
@@ -10,12 +15,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from walkaround.depth._matching import (
     MAX_COST,
     MIN_VARIANCE,
-    SAMPLES,
     fill_patch,
     land_pixel,
     plane_cost,
@@ -34,10 +38,11 @@ def _hash_uniform(a: int, b: int, c: int) -> Any:
     return np.float32(h) * np.float32(2.0 / 4294967296.0) - np.float32(1.0)
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(nogil=True, fastmath=True, cache=True, error_model="numpy", _nrt=False)
 def sweep(  # type: ignore[no-untyped-def]
     reference, packed, geometry, maps, planes, cost, active, color, iteration, seed, offsets, best,
-    w_low, w_high, w_step, slope_limit, reach, spread, fresh, geometric, select
+    w_low, w_high, w_step, slope_limit, reach, spread, fresh, geometric, select,
+    patch, landing, costs, trust, chosen
 ):  # fmt: skip
     """One half (a checkerboard colour) of a PatchMatch iteration, in place.
 
@@ -47,11 +52,7 @@ def sweep(  # type: ignore[no-untyped-def]
     """
     f = np.float32
     height, width = reference.shape
-    for y in prange(height):
-        patch = np.empty((2, SAMPLES), np.float32)
-        landing = np.empty((packed.shape[0], 3), np.float32)
-        costs = np.empty(packed.shape[0], np.float32)
-        chosen = np.empty(packed.shape[0], np.int64)
+    for y in range(height):
         for x in range((y + color) % 2, width, 2):
             if not active[y, x]:
                 continue
@@ -121,9 +122,25 @@ def sweep(  # type: ignore[no-untyped-def]
             cost[y, x] = c
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(nogil=True, fastmath=True, cache=True, error_model="numpy", _nrt=False)
 def prefer_plane(  # type: ignore[no-untyped-def]
-    reference, packed, geometry, maps, planes, cost, active, offsets, best, plane, near, margin
+    reference,
+    packed,
+    geometry,
+    maps,
+    planes,
+    cost,
+    active,
+    offsets,
+    best,
+    plane,
+    near,
+    margin,
+    patch,
+    landing,
+    costs,
+    trust,
+    chosen,
 ):
     """Put pixels on the given plane (w, wu, wv at the image's origin) where it matches about as well.
 
@@ -132,11 +149,7 @@ def prefer_plane(  # type: ignore[no-untyped-def]
     """
     f = np.float32
     height, width = reference.shape
-    for y in prange(height):
-        patch = np.empty((2, SAMPLES), np.float32)
-        landing = np.empty((packed.shape[0], 3), np.float32)
-        costs = np.empty(packed.shape[0], np.float32)
-        chosen = np.empty(packed.shape[0], np.int64)
+    for y in range(height):
         for x in range(width):
             u, v = f(x) + f(0.5), f(y) + f(0.5)
             w = plane[0] + plane[1] * u + plane[2] * v
@@ -153,24 +166,35 @@ def prefer_plane(  # type: ignore[no-untyped-def]
                 cost[y, x] = min(on, cost[y, x])
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(nogil=True, fastmath=True, cache=True, error_model="numpy", _nrt=False)
 def polish(  # type: ignore[no-untyped-def]
-    reference, packed, geometry, maps, planes, cost, active, offsets, small, best, w_step, steps
+    reference,
+    packed,
+    geometry,
+    maps,
+    planes,
+    cost,
+    active,
+    offsets,
+    small,
+    best,
+    w_step,
+    steps,
+    texture,
+    patch,
+    landing,
+    costs,
+    trust,
+    chosen,
 ):
     """Refine each plane to a fraction of a pixel against all sources that see it; leave pure NCC costs.
 
     ``offsets``: the patch that the costs are measured with; ``small``: the one that the planes are refined
-    with. Returns the standard deviation of each patch, (H, W) grey levels.
+    with. ``texture`` (H, W) receives the standard deviation of each patch in grey levels.
     """
     f = np.float32
     height, width = reference.shape
-    texture = np.zeros((height, width), np.float32)
-    for y in prange(height):
-        patch = np.empty((2, SAMPLES), np.float32)
-        landing = np.empty((packed.shape[0], 3), np.float32)
-        costs = np.empty(packed.shape[0], np.float32)
-        trust = np.empty(packed.shape[0], np.float32)
-        chosen = np.empty(packed.shape[0], np.int64)
+    for y in range(height):
         for x in range(width):
             if not active[y, x]:
                 continue
@@ -195,10 +219,9 @@ def polish(  # type: ignore[no-untyped-def]
                 packed, geometry, landing, small, patch, trust, np.sqrt(variance), w, wu, wv, w_step, steps
             )
             planes[y, x, 0], planes[y, x, 1], planes[y, x, 2] = w, wu, wv
-    return texture
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
 def count_agreement(inverse, maps, sizes, A, b, A_back, b_back, max_px, max_relative):  # type: ignore[no-untyped-def]
     """Count, for each pixel, the sources whose own depth agrees (forward-backward), (H, W) uint8.
 
@@ -209,7 +232,7 @@ def count_agreement(inverse, maps, sizes, A, b, A_back, b_back, max_px, max_rela
     height, width = inverse.shape
     count = np.zeros((height, width), np.uint8)
     mean = np.zeros((height, width), np.float32)
-    for y in prange(height):
+    for y in range(height):
         for x in range(width):
             w = inverse[y, x]
             if w <= f(0.0):

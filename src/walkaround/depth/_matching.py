@@ -56,7 +56,7 @@ def _decay(x):  # type: ignore[no-untyped-def]
     return y * y
 
 
-@njit(fastmath=True, forceinline=True)
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
 def fill_patch(reference, y, x, offsets, patch):  # type: ignore[no-untyped-def]
     """Read the reference patch; return its weighted variance.
 
@@ -89,7 +89,7 @@ def fill_patch(reference, y, x, offsets, patch):  # type: ignore[no-untyped-def]
     return variance
 
 
-@njit(fastmath=True, forceinline=True)
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
 def land_pixel(geometry, u, v, landing):  # type: ignore[no-untyped-def]
     """Fill ``landing`` (sources, 3) with ``A_s (u, v, 1)``, which all planes at the pixel share."""
     for s in range(geometry.shape[0]):
@@ -98,45 +98,64 @@ def land_pixel(geometry, u, v, landing):  # type: ignore[no-untyped-def]
             landing[s, row] = a
 
 
-@njit(fastmath=True, forceinline=True)
-def source_cost(packed, geometry, maps, landing, offsets, patch, s, u, v, variance, w, wu, wv, geometric):  # type: ignore[no-untyped-def]
-    """Return 1 - NCC of the reference patch with its image in source ``s``, plus inconsistency."""
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
+def _land_plane(geometry, landing, s, w, wu, wv):  # type: ignore[no-untyped-def]
+    """Return where a plane puts the pixel in source ``s``, (x, y), and the derivative of that by (u, v).
+
+    The first value is the inverse of the depth ratio, 0 where the pixel falls outside.
+    """
     f = np.float32
     b0, b1, b2 = geometry[s, _B], geometry[s, _B + 1], geometry[s, _B + 2]
-    width, height = geometry[s, _SIZE], geometry[s, _SIZE + 1]
     z = landing[s, 2] + w * b2
-    if z <= f(1e-6):
-        return f(FAR)
-    inverse = f(1.0) / z
+    inverse = f(1.0) / max(z, f(1e-6))
     x = (landing[s, 0] + w * b0) * inverse
     y = (landing[s, 1] + w * b1) * inverse
-    if x < f(1.0) or y < f(1.0) or x > width - f(1.0) or y > height - f(1.0):
-        return f(FAR)
+    x_limit, y_limit = geometry[s, _SIZE] - f(1.0), geometry[s, _SIZE + 1] - f(1.0)
+    if z <= f(1e-6) or x < f(1.0) or y < f(1.0) or x > x_limit or y > y_limit:
+        inverse = f(0.0)
     zu, zv = geometry[s, _A + 6] + wu * b2, geometry[s, _A + 7] + wv * b2
     xu = (geometry[s, _A] + wu * b0 - x * zu) * inverse
     xv = (geometry[s, _A + 1] + wv * b0 - x * zv) * inverse
     yu = (geometry[s, _A + 3] + wu * b1 - y * zu) * inverse
     yv = (geometry[s, _A + 4] + wv * b1 - y * zv) * inverse
-    x_limit, y_limit = width - f(1.001), height - f(1.001)
-    row = np.int32(width)
+    return inverse, x, y, xu, xv, yu, yv
+
+
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
+def _read_corners(packed, s, row, x_limit, y_limit, x, y):  # type: ignore[no-untyped-def]
+    """Return the four grey levels around (x, y), array coordinates, and the place between them."""
+    f = np.float32
+    x = min(max(x, f(0.0)), x_limit)
+    y = min(max(y, f(0.0)), y_limit)
+    x0 = np.int32(x)
+    y0 = np.int32(y)
+    word = packed[s, np.uint32(y0 * row + x0)]
+    byte = np.uint32(255)
+    p00 = f(np.int32(word & byte))
+    p01 = f(np.int32((word >> np.uint32(8)) & byte))
+    p10 = f(np.int32((word >> np.uint32(16)) & byte))
+    p11 = f(np.int32(word >> np.uint32(24)))
+    return p00, p01, p10, p11, x - f(x0), y - f(y0)
+
+
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
+def source_cost(packed, geometry, maps, landing, offsets, patch, s, u, v, variance, w, wu, wv, geometric):  # type: ignore[no-untyped-def]
+    """Return 1 - NCC of the reference patch with its image in source ``s``, plus inconsistency."""
+    f = np.float32
+    inverse, x, y, xu, xv, yu, yv = _land_plane(geometry, landing, s, w, wu, wv)
+    if inverse <= f(0.0):
+        return f(FAR)
+    width, height = geometry[s, _SIZE], geometry[s, _SIZE + 1]
     # (0.5, 0.5) is the centre of the first pixel: half a pixel back for the array index
     xi, yi = x - f(0.5), y - f(0.5)
-    byte = np.uint32(255)
     total = f(0.0)
     square = f(0.0)
     product = f(0.0)
     for i in range(SAMPLES):
-        xs = min(max(xi + xu * offsets[0, i] + xv * offsets[1, i], f(0.0)), x_limit)
-        ys = min(max(yi + yu * offsets[0, i] + yv * offsets[1, i], f(0.0)), y_limit)
-        x0 = np.int32(xs)
-        y0 = np.int32(ys)
-        fx = xs - f(x0)
-        fy = ys - f(y0)
-        word = packed[s, np.uint32(y0 * row + x0)]
-        p00 = f(np.int32(word & byte))
-        p01 = f(np.int32((word >> np.uint32(8)) & byte))
-        p10 = f(np.int32((word >> np.uint32(16)) & byte))
-        p11 = f(np.int32(word >> np.uint32(24)))
+        p00, p01, p10, p11, fx, fy = _read_corners(
+            packed, s, np.int32(width), width - f(1.001), height - f(1.001),
+            xi + xu * offsets[0, i] + xv * offsets[1, i], yi + yu * offsets[0, i] + yv * offsets[1, i],
+        )  # fmt: skip
         top = p00 + fx * (p01 - p00)
         bottom = p10 + fx * (p11 - p10)
         value = top + fy * (bottom - top)
@@ -154,7 +173,7 @@ def source_cost(packed, geometry, maps, landing, offsets, patch, s, u, v, varian
     return cost
 
 
-@njit(fastmath=True, forceinline=True)
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
 def _backward_distance(geometry, maps, s, x, y, u, v):  # type: ignore[no-untyped-def]
     """Return how far (px, at most 3) the source's own depth at (x, y) lands from pixel (u, v)."""
     f = np.float32
@@ -175,7 +194,7 @@ def _backward_distance(geometry, maps, s, x, y, u, v):  # type: ignore[no-untype
     return min(f(3.0), np.sqrt(dx * dx + dy * dy))
 
 
-@njit(fastmath=True, forceinline=True)
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
 def plane_cost(  # type: ignore[no-untyped-def]
     packed, geometry, maps, landing, offsets, patch, costs, chosen, u, v, variance,
     w, wu, wv, best, geometric, all_sources
@@ -224,7 +243,7 @@ def plane_cost(  # type: ignore[no-untyped-def]
     return total / f(best)
 
 
-@njit(fastmath=True, forceinline=True)
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
 def source_system(packed, geometry, landing, offsets, patch, s, deviation, w, wu, wv, unit):  # type: ignore[no-untyped-def]
     """Return 1 - NCC in source ``s`` with the Gauss-Newton system that lowers it.
 
@@ -239,44 +258,22 @@ def source_system(packed, geometry, landing, offsets, patch, s, deviation, w, wu
     """
     f = np.float32
     zero = f(0.0)
-    b0, b1, b2 = geometry[s, _B], geometry[s, _B + 1], geometry[s, _B + 2]
+    inverse, x, y, xu, xv, yu, yv = _land_plane(geometry, landing, s, w, wu, wv)
+    if inverse <= zero:
+        return (f(FAR), zero, zero, zero, zero, zero, zero, zero, zero, zero)
+    xw = (geometry[s, _B] - x * geometry[s, _B + 2]) * inverse * unit
+    yw = (geometry[s, _B + 1] - y * geometry[s, _B + 2]) * inverse * unit
     width, height = geometry[s, _SIZE], geometry[s, _SIZE + 1]
-    z = landing[s, 2] + w * b2
-    none = (f(FAR), zero, zero, zero, zero, zero, zero, zero, zero, zero)
-    if z <= f(1e-6):
-        return none
-    inverse = f(1.0) / z
-    x = (landing[s, 0] + w * b0) * inverse
-    y = (landing[s, 1] + w * b1) * inverse
-    if x < f(1.0) or y < f(1.0) or x > width - f(1.0) or y > height - f(1.0):
-        return none
-    zu, zv = geometry[s, _A + 6] + wu * b2, geometry[s, _A + 7] + wv * b2
-    xu = (geometry[s, _A] + wu * b0 - x * zu) * inverse
-    xv = (geometry[s, _A + 1] + wv * b0 - x * zv) * inverse
-    yu = (geometry[s, _A + 3] + wu * b1 - y * zu) * inverse
-    yv = (geometry[s, _A + 4] + wv * b1 - y * zv) * inverse
-    xw = (b0 - x * b2) * inverse * unit
-    yw = (b1 - y * b2) * inverse * unit
-    x_limit, y_limit = width - f(1.001), height - f(1.001)
-    row = np.int32(width)
     xi, yi = x - f(0.5), y - f(0.5)
-    byte = np.uint32(255)
     total, square, product = zero, zero, zero
     j0, j1, j2, v0, v1, v2, q0, q1, q2 = zero, zero, zero, zero, zero, zero, zero, zero, zero
     h00, h01, h02, h11, h12, h22 = zero, zero, zero, zero, zero, zero
     for i in range(SAMPLES):
         du, dv = offsets[0, i], offsets[1, i]
-        xs = min(max(xi + xu * du + xv * dv, zero), x_limit)
-        ys = min(max(yi + yu * du + yv * dv, zero), y_limit)
-        x0 = np.int32(xs)
-        y0 = np.int32(ys)
-        fx = xs - f(x0)
-        fy = ys - f(y0)
-        word = packed[s, np.uint32(y0 * row + x0)]
-        p00 = f(np.int32(word & byte))
-        p01 = f(np.int32((word >> np.uint32(8)) & byte))
-        p10 = f(np.int32((word >> np.uint32(16)) & byte))
-        p11 = f(np.int32(word >> np.uint32(24)))
+        p00, p01, p10, p11, fx, fy = _read_corners(
+            packed, s, np.int32(width), width - f(1.001), height - f(1.001),
+            xi + xu * du + xv * dv, yi + yu * du + yv * dv,
+        )  # fmt: skip
         top = p00 + fx * (p01 - p00)
         bottom = p10 + fx * (p11 - p10)
         value = top + fy * (bottom - top)
@@ -325,7 +322,7 @@ def source_system(packed, geometry, landing, offsets, patch, s, deviation, w, wu
     )
 
 
-@njit(fastmath=True, forceinline=True)
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
 def refine_plane(packed, geometry, landing, offsets, patch, trust, deviation, w, wu, wv, unit, steps):  # type: ignore[no-untyped-def]
     """Move a plane by ``steps`` damped Gauss-Newton steps; return the plane where the match was best.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
-import numba
 import numpy as np
 
 from walkaround.depth import _kernels
@@ -47,7 +48,7 @@ class DepthBackend(Protocol):
     """A way to compute depth: yields (index of the view, its map) in order."""
 
     def __call__(
-        self, image_dir: Path, model: SparseModel, options: DepthOptions, progress: Progress
+        self, image_dir: Path, model: SparseModel, options: DepthOptions, num_threads: int, progress: Progress
     ) -> Iterator[tuple[int, DepthMap]]: ...
 
 
@@ -82,9 +83,7 @@ def estimate_depth(
         raise UsageError(f"--depth.backend {name!r} is unknown; choose one of {', '.join(sorted(BACKENDS))}.")
     if len(model.views) < 2:
         raise SequenceRejected("no_depth", "Depth needs at least two registered views.", {"depth_share": 0.0})
-    limit = numba.config.NUMBA_NUM_THREADS
-    numba.set_num_threads(max(1, min(num_threads or limit, limit)))
-    return BACKENDS[name](image_dir, model, options, progress)
+    return BACKENDS[name](image_dir, model, options, num_threads or os.cpu_count() or 1, progress)
 
 
 def write_depth_maps(
@@ -119,14 +118,16 @@ def write_depth_maps(
 
 
 def _patchmatch(
-    image_dir: Path, model: SparseModel, options: DepthOptions, progress: Progress
+    image_dir: Path, model: SparseModel, options: DepthOptions, num_threads: int, progress: Progress
 ) -> Iterator[tuple[int, DepthMap]]:
     sources = select_sources(model, options.num_sources)
     views = load_views(image_dir, model, sources, options.max_size)
-    compute_planes(model, views, progress)
+    compute_planes(model, views, progress, num_threads)
     maps = [trusted_inverse(view) for view in views]
-    for index in range(len(views)):
-        yield index, check_view(views, maps, index, options)
+    with ThreadPoolExecutor(num_threads) as pool:
+        for start in range(0, len(views), num_threads):  # no more maps in memory than threads
+            batch = range(start, min(start + num_threads, len(views)))
+            yield from zip(batch, pool.map(lambda i: check_view(views, maps, i, options), batch), strict=True)
 
 
 def trusted_inverse(view: StereoView) -> Float32Array:
@@ -203,7 +204,7 @@ def to_image(camera: Camera, depth: Float32Array, valid: BoolArray, confidence: 
 
 
 def _colmap_cuda(
-    image_dir: Path, model: SparseModel, options: DepthOptions, progress: Progress
+    image_dir: Path, model: SparseModel, options: DepthOptions, num_threads: int, progress: Progress
 ) -> Iterator[tuple[int, DepthMap]]:
     from walkaround.depth.colmap_cuda import run_colmap_cuda
 

@@ -7,6 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 
@@ -21,8 +24,9 @@ from walkaround.depth.warps import (
     disparity_step,
     make_scene,
     patch_offsets,
+    scratch,
 )
-from walkaround.types import BoolArray, Float32Array, Progress, SparseModel
+from walkaround.types import BoolArray, Float32Array, FloatArray, Progress, SparseModel
 
 
 def initial_planes(model: SparseModel, views: list[StereoView], index: int, level: int) -> Float32Array:
@@ -105,59 +109,84 @@ def run_level(
             _kernels.sweep(
                 image, *scene.arrays, planes, cost, mask, color, iteration, seed + 97 * level, offsets, best,
                 f(ref.w_low), f(ref.w_high), f(step), slope_limit, 1 if far else 0, size, iteration == 0,
-                f(geometric), level < 3,
+                f(geometric), level < 3, *scratch(scene),
             )  # fmt: skip
     if finish:
-        ref.texture = _kernels.polish(
-            image, *scene.arrays, planes, cost, mask, offsets, disc_offsets(3.0), best, f(step), 4
-        )
+        ref.texture = np.zeros((height, width), np.float32)
+        _kernels.polish(
+            image, *scene.arrays, planes, cost, mask, offsets, disc_offsets(3.0), best, f(step), 4,
+            ref.texture, *scratch(scene),
+        )  # fmt: skip
     ref.cost = cost
 
 
-def compute_planes(model: SparseModel, views: list[StereoView], progress: Progress) -> None:
-    """Run all three steps; leaves planes and costs at full size in ``views``."""
-    n = len(views)
-    for i, view in enumerate(views):
-        view.planes = initial_planes(model, views, i, 3)
-        run_level(views, i, 3, iterations=3, far=True, spread=4.0)
-        view.planes = enlarge_planes(view.planes, view.levels[2].image.shape)
-        run_level(views, i, 2, iterations=2, far=False, spread=2.0)
-        size_hw = view.levels[1].image.shape
-        view.active = enlarge(shared_region(views, i, 2, 0.5), size_hw)
-        coarse_cost = view.cost
-        view.planes = enlarge_planes(view.planes, size_hw)
-        run_level(views, i, 1, iterations=1, far=False, spread=1.5, active=view.active)
-        keep_cost_outside(view, coarse_cost)
-        progress(0.35 * (i + 1) / n)
-    for step in range(1):
+def compute_planes(
+    model: SparseModel, views: list[StereoView], progress: Progress, num_threads: int = 1
+) -> None:
+    """Run all three steps; leaves planes and costs at full size in ``views``.
+
+    A view a thread: the kernels run without Python's lock, and a view only reads what all others had at
+    the end of the step before, so that the result does not depend on the threads.
+    """
+    with ThreadPoolExecutor(max(1, num_threads)) as pool:
+
+        def each(work: Callable[[int], None], start: float, end: float) -> None:
+            for done, _ in enumerate(pool.map(work, range(len(views))), start=1):
+                progress(start + (end - start) * done / len(views))
+
+        each(lambda i: start_view(model, views, i), 0.0, 0.4)
         maps = [_inverse_map(view) for view in views]
-        for i in range(n):
-            coarse_cost = views[i].cost
-            run_level(
-                views, i, 1, iterations=1, far=False, spread=1.0, geometric=0.15, neighbour_maps=maps,
-                active=views[i].active, seed=1000 * (step + 1),
-            )  # fmt: skip
-            keep_cost_outside(views[i], coarse_cost)
-            progress(0.35 + 0.15 * (step + (i + 1) / n))
-    plane = support_plane(views)
-    if plane is not None:
-        for i in range(n):
-            settle_on_plane(views, i, plane)
-    maps = [_inverse_map(view) for view in views]
-    for i, view in enumerate(views):
-        if view.planes is None:
-            continue
-        size_hw = view.levels[0].image.shape
-        region = shared_region(views, i, 1, 0.7, plane, confirmed(views, i, 1, maps))
-        view.active = enlarge(region, size_hw)
-        coarse_cost = view.cost
-        view.planes = enlarge_planes(view.planes, size_hw)
-        run_level(
-            views, i, 0, iterations=1, far=False, spread=0.7, geometric=0.1, neighbour_maps=maps,
-            active=view.active, seed=5000, finish=True,
-        )  # fmt: skip
-        keep_cost_outside(view, coarse_cost)
-        progress(0.65 + 0.35 * (i + 1) / n)
+        each(lambda i: agree_with_neighbours(views, i, maps), 0.4, 0.6)
+        plane = support_plane(views)
+        if plane is not None:
+            each(lambda i: settle_on_plane(views, i, plane), 0.6, 0.65)
+        maps = [_inverse_map(view) for view in views]
+        each(lambda i: finish_view(views, i, maps, plane), 0.65, 1.0)
+
+
+def start_view(model: SparseModel, views: list[StereoView], index: int) -> None:
+    """Step 1: the view alone, at an eighth, a quarter and half of the working size."""
+    view = views[index]
+    view.planes = initial_planes(model, views, index, 3)
+    run_level(views, index, 3, iterations=3, far=True, spread=4.0)
+    view.planes = enlarge_planes(view.planes, view.levels[2].image.shape)
+    run_level(views, index, 2, iterations=2, far=False, spread=2.0)
+    size_hw = view.levels[1].image.shape
+    view.active = enlarge(shared_region(views, index, 2, 0.5), size_hw)
+    coarse_cost = view.cost
+    view.planes = enlarge_planes(view.planes, size_hw)
+    run_level(views, index, 1, iterations=1, far=False, spread=1.5, active=view.active)
+    keep_cost_outside(view, coarse_cost)
+
+
+def agree_with_neighbours(views: list[StereoView], index: int, maps: list[Float32Array]) -> None:
+    """Step 2: half size again, charged for disagreeing with the neighbours' ``maps``."""
+    view = views[index]
+    coarse_cost = view.cost
+    run_level(
+        views, index, 1, iterations=1, far=False, spread=1.0, geometric=0.15, neighbour_maps=maps,
+        active=view.active, seed=1000,
+    )  # fmt: skip
+    keep_cost_outside(view, coarse_cost)
+
+
+def finish_view(
+    views: list[StereoView], index: int, maps: list[Float32Array], plane: FloatArray | None
+) -> None:
+    """Step 3: full size, where most cameras look, less the support ``plane``."""
+    view = views[index]
+    if view.planes is None:
+        raise RuntimeError("start_view first")
+    size_hw = view.levels[0].image.shape
+    region = shared_region(views, index, 1, 0.7, plane, confirmed(views, index, 1, maps))
+    view.active = enlarge(region, size_hw)
+    coarse_cost = view.cost
+    view.planes = enlarge_planes(view.planes, size_hw)
+    run_level(
+        views, index, 0, iterations=1, far=False, spread=0.7, geometric=0.1, neighbour_maps=maps,
+        active=view.active, seed=5000, finish=True,
+    )  # fmt: skip
+    keep_cost_outside(view, coarse_cost)
 
 
 def _inverse_map(view: StereoView) -> Float32Array:

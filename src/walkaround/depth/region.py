@@ -12,6 +12,7 @@ from walkaround.depth.warps import (
     best_count,
     make_scene,
     patch_offsets,
+    scratch,
     stack_maps,
     warps,
 )
@@ -101,5 +102,5 @@ def settle_on_plane(views: list[StereoView], index: int, plane: FloatArray) -> N
     scene = make_scene(views, index, 1)
     _kernels.prefer_plane(
         ref.levels[1].image, *scene.arrays, ref.planes, ref.cost, ref.active, patch_offsets(*OFFSETS_FINE),
-        best_count(ref), prior, f(0.04), f(0.06),
+        best_count(ref), prior, f(0.04), f(0.06), *scratch(scene),
     )  # fmt: skip

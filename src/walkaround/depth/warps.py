@@ -96,6 +96,18 @@ def make_scene(
     return Scene(packed=packed, geometry=geometry, maps=maps)
 
 
+def scratch(scene: Scene) -> tuple[Any, ...]:
+    """Return the kernels' working memory: patch, landing, costs, trust, chosen (see ``_kernels``)."""
+    n, f = len(scene.packed), np.float32
+    return (
+        np.empty((2, SAMPLES), f),
+        np.empty((n, 3), f),
+        np.empty(n, f),
+        np.empty(n, f),
+        np.empty(n, np.int64),
+    )
+
+
 def patch_offsets(half: int, step: int) -> Float32Array:
     """Return (3, SAMPLES): du, dv and the spatial part of the bilateral weight's exponent.
 
