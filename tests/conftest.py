@@ -19,8 +19,6 @@ def fake_stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     for target, function in fakes.PATCHES.items():
         module, name = target.rsplit(".", 1)
         monkeypatch.setattr(importlib.import_module(module), name, function, raising=False)
-    monkeypatch.setattr("walkaround.pipeline.inspect_capture", fakes.inspect_capture)
-    monkeypatch.setattr("walkaround.pipeline.extract_frames", fakes.extract_frames)
     fakes.calls.clear()
     fakes.scores.clear()
     yield fakes

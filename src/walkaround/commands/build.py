@@ -11,12 +11,12 @@ from typing import Annotated
 import tyro
 
 from walkaround.cameras.options import CamerasOptions
-from walkaround.capture import CaptureOptions
+from walkaround.capture.options import CaptureOptions
 from walkaround.cloud.options import CloudOptions
 from walkaround.commands.console import exit_code, parse, progress, say_result, set_up_logging, show
 from walkaround.dataset.schema import record_to_dict
 from walkaround.depth.options import DepthOptions
-from walkaround.frames import FramesOptions
+from walkaround.frames.options import FramesOptions
 from walkaround.masks.options import MasksOptions
 from walkaround.pipeline import BuildOptions, build_sequence
 
