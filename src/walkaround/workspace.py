@@ -172,7 +172,7 @@ class Workspace:
             try:
                 result = run(scratch)
             except SequenceRejected as rejection:
-                _probe(scratch, size=_ROOM_BYTES)  # perhaps nothing worked because the disk is full
+                check_room_left(scratch)  # perhaps nothing worked because the disk is full
                 reason, message = rejection.reason, str(rejection)
                 result = StageResult(scores=rejection.scores)
             outputs = self._check_outputs(scratch, self.stages[name])
@@ -182,7 +182,7 @@ class Workspace:
         except OSError as error:
             raise output_error(scratch, error) from error
         except Exception:
-            _probe(scratch, size=_ROOM_BYTES)  # a library's own words for a full disk become ours
+            check_room_left(scratch)  # a library's own words for a full disk become ours
             raise
         record = StageRecord(
             key=key,
@@ -374,6 +374,11 @@ def _check_room(folder: Path, room_mb: int) -> None:
             f"The disk is full: {folder} has {free_mb} MB left and needs {room_mb}. "
             "Free some space and run again."
         )
+
+
+def check_room_left(folder: Path) -> None:
+    """Raise OutputError when a failure in ``folder`` must be blamed on a full disk."""
+    _probe(folder, size=_ROOM_BYTES)
 
 
 def _probe(folder: Path, size: int = 1 << 16) -> None:
