@@ -11,7 +11,6 @@ from walkaround.errors import UsageError
 
 LIMITS: dict[str, tuple[float, float]] = {
     "threads": (0, 4096),
-    "time_limit_s": (0, math.inf),
     "capture.max_photos": (2, math.inf),
     "frames.num_frames": (2, math.inf),
     "frames.long_side_px": (64, math.inf),

@@ -16,8 +16,8 @@ from walkaround.cloud.options import CloudOptions
 from walkaround.commands.console import exit_code, parse, progress, say_result, set_up_logging, show
 from walkaround.dataset.schema import record_to_dict
 from walkaround.depth.options import DepthOptions
+from walkaround.errors import UsageError
 from walkaround.frames.options import FramesOptions
-from walkaround.limits import check_limits
 from walkaround.masks.options import MasksOptions
 from walkaround.pipeline import BuildOptions
 from walkaround.runners.build import build_isolated
@@ -70,7 +70,8 @@ def run(arguments: list[str]) -> int:
     """Build one sequence and say what came of it."""
     command = parse(BuildCommand, "build", arguments)
     set_up_logging(verbose=command.verbose)
-    check_limits({"time_limit_s": command.time_limit_s})
+    if not command.time_limit_s >= 0:
+        raise UsageError(f"--time-limit-s {command.time_limit_s} is out of range: at least 0.")
     with progress() as report:
         record = build_isolated(
             command.input,

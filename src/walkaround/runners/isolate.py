@@ -139,7 +139,7 @@ class IsolatedCall(Generic[T]):
                         self._words.add(data)
         return self._result()
 
-    def stop(self, grace_s: float = GRACE_S) -> None:
+    def stop(self) -> None:
         """End the child (SIGTERM, then SIGKILL) if it still runs; only in the thread that waits for it."""
         try:
             if self._process.poll() is None and self._outcome is None:
@@ -147,7 +147,7 @@ class IsolatedCall(Generic[T]):
             for pipe in (self._events, _pipe(self._process.stdout)):
                 pipe.close()  # a child blocked by a full pipe goes on
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(grace_s)
+                self._process.wait(GRACE_S)
         finally:
             self._process.kill()
             self._process.wait()
