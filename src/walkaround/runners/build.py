@@ -16,9 +16,10 @@ from walkaround.dataset.schema import SequenceRecord
 from walkaround.errors import OutOfTime, OutputError, ProcessDied
 from walkaround.io.atomic import output_error
 from walkaround.io.locks import lock_holder, locked
+from walkaround.io.room import check_room_left
 from walkaround.pipeline import BuildOptions, BuildProgress, build_sequence
 from walkaround.runners.isolate import IsolatedCall
-from walkaround.workspace import WORK_NAME, check_room_left
+from walkaround.workspace import WORK_NAME
 
 _FULL = re.compile(r"(database or )?disk is full|No space left on device|Disk quota exceeded", re.IGNORECASE)
 
