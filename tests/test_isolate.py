@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,11 @@ def test_a_result_comes_back_from_another_process() -> None:
     assert call(tasks.echo, record) == record
     assert call(tasks.echo, big) == big
     assert call(tasks.process_id) != os.getpid()
+
+
+def test_many_at_once_from_threads() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda number: call(tasks.echo, number), range(12))) == list(range(12))
 
 
 def test_progress_and_log_keep_their_order(caplog: pytest.LogCaptureFixture) -> None:
@@ -264,7 +270,7 @@ def test_an_abort_for_want_of_space(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         build_isolated(Path("SQLite error: database or disk is full"), tmp_path)
 
     def no_room(folder: Path) -> None:
-        raise OutputError(f"The disk is full: {folder}")
+        raise OutputError(f"The disk is full: {folder}") from OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr("walkaround.runners.build.check_room_left", no_room)
     with pytest.raises(OutputError, match="The disk is full"):

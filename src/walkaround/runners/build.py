@@ -69,6 +69,7 @@ def build_isolated(
 
 
 def _blame_full_disk(root: Path, death: ProcessDied) -> None:
+    """Raise OutputError when the library's last words or the disk itself say that there was no room."""
     if isinstance(death, OutOfTime):
         return
     if _FULL.search(death.native_output):
@@ -76,7 +77,8 @@ def _blame_full_disk(root: Path, death: ProcessDied) -> None:
     try:
         check_room_left(root)
     except OutputError as full:
-        raise full from death
+        if isinstance(full.__cause__, OSError) and full.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise full from death
 
 
 def _remove_leftovers(root: Path, pid: int) -> None:
