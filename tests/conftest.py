@@ -15,12 +15,11 @@ from tests import fakes
 
 @pytest.fixture
 def fake_stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """Replace every slow stage by its fake of tests/fakes.py."""
+    """Replace every slow stage by its fake of tests/fakes.py; builds stay in this process."""
     for target, function in fakes.PATCHES.items():
         module, name = target.rsplit(".", 1)
         monkeypatch.setattr(importlib.import_module(module), name, function, raising=False)
-    monkeypatch.setattr("walkaround.pipeline.inspect_capture", fakes.inspect_capture)
-    monkeypatch.setattr("walkaround.pipeline.extract_frames", fakes.extract_frames)
+    monkeypatch.setattr("walkaround.commands.build.build_isolated", fakes.build_isolated)
     fakes.calls.clear()
     fakes.scores.clear()
     yield fakes

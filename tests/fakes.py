@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,10 @@ def write_cloud(
     ply.write_bytes(b"ply fake %d\n" % seed)
     pcd.write_bytes(b"pcd fake %d\n" % seed)
     return _result("cloud")
+
+
+def build_isolated(source: Path, root: Path, *, timeout_s: float | None, **rest: Any) -> Any:
+    return importlib.import_module("walkaround.pipeline").build_sequence(source, root, **rest)
 
 
 PATCHES = {

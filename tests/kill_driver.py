@@ -27,9 +27,6 @@ def patch_stages() -> None:
     for target, function in fakes.PATCHES.items():
         module, name = target.rsplit(".", 1)
         setattr(importlib.import_module(module), name, function)
-    pipeline = importlib.import_module("walkaround.pipeline")
-    pipeline.inspect_capture = fakes.inspect_capture  # type: ignore[attr-defined]
-    pipeline.extract_frames = fakes.extract_frames  # type: ignore[attr-defined]
 
 
 def kill_at(limit: int) -> Callable[[], int]:

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from walkaround import __version__
-from walkaround.errors import SequenceRejected, WalkaroundError
+from walkaround.errors import ProcessDied, SequenceRejected, WalkaroundError
 
-EXIT_ACCEPTED, EXIT_USAGE, EXIT_REJECTED, EXIT_INTERRUPTED = 0, 2, 3, 130
+EXIT_ACCEPTED, EXIT_DIED, EXIT_USAGE, EXIT_REJECTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 _COMMANDS = {
     "build": "turn a video or a folder of photos into a sequence of a dataset",
@@ -25,13 +25,19 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code: 0 accepted, 3 rejected, 2 error, 130 interrupted."""
+    """Run the command line and return the exit code.
+
+    0 accepted, 3 rejected, 2 error, 1 the build's process died, 130 interrupted.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _dispatch(arguments)
     except SequenceRejected as error:
         _say(f"rejected ({error.reason}): {error}")
         return EXIT_REJECTED
+    except ProcessDied as error:
+        _say(f"error: {error}")
+        return EXIT_DIED
     except WalkaroundError as error:
         _say(f"error: {error}")
         return EXIT_USAGE
@@ -69,7 +75,8 @@ def _overview() -> str:
         f"commands:\n{commands}\n\n"
         "  --version  print the version\n"
         "  --help     print this; `walkaround COMMAND --help` lists a command's options\n\n"
-        "exit codes: 0 accepted, 3 rejected with reasons, 2 wrong usage or unreadable input, 130 interrupted"
+        "exit codes: 0 accepted, 3 rejected with reasons, 2 wrong usage or unreadable input,\n"
+        "  1 the build's process was aborted, killed or out of time, 130 interrupted"
     )
 
 

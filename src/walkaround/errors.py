@@ -7,6 +7,8 @@
     ├── InputError            the input cannot be read at all                 exit 2
     ├── OutputError           the output cannot be written (read-only, full)  exit 2
     ├── FormatError           a file of a dataset is not what it should be    exit 2
+    ├── ProcessDied           the process of one build was aborted or killed  exit 1
+    │   └── OutOfTime         it reached its time limit                       exit 1
     └── SequenceRejected      a result: this capture cannot become a sequence exit 3
 """
 
@@ -33,6 +35,34 @@ class FormatError(WalkaroundError):
     """A file of a dataset or a truth folder breaks its format."""
 
 
+class ProcessDied(WalkaroundError):
+    """The process that worked on one sequence ended without a result.
+
+    Parameters
+    ----------
+    message
+        What happened, for a person.
+    stage
+        The stage it was in; empty before the first.
+    signal_number
+        The signal that ended it; None when it ended by itself or never started.
+    native_output
+        The end of what it printed on stdout and stderr.
+    """
+
+    def __init__(
+        self, message: str, *, stage: str = "", signal_number: int | None = None, native_output: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.signal_number = signal_number
+        self.native_output = native_output
+
+
+class OutOfTime(ProcessDied):
+    """The process that worked on one sequence reached its time limit and was stopped."""
+
+
 class SequenceRejected(WalkaroundError):
     """A stage found that this capture cannot become a sequence.
 
@@ -50,3 +80,6 @@ class SequenceRejected(WalkaroundError):
         super().__init__(message)
         self.reason = reason
         self.scores = dict(scores or {})
+
+    def __reduce__(self) -> tuple[type[SequenceRejected], tuple[str, str, dict[str, float]]]:
+        return type(self), (self.reason, str(self), self.scores)

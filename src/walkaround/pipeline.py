@@ -22,14 +22,14 @@ from typing import Any
 
 from walkaround import __version__
 from walkaround.cameras.options import CamerasOptions
-from walkaround.capture import CaptureOptions, inspect_capture
+from walkaround.capture.options import CaptureOptions
 from walkaround.cloud.options import CloudOptions
 from walkaround.dataset.classes import check_against_table, read_class_table
 from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord, StageRecord
 from walkaround.dataset.wipe import Wipe
 from walkaround.depth.options import DepthOptions
 from walkaround.errors import SequenceRejected
-from walkaround.frames import FramesOptions, extract_frames
+from walkaround.frames.options import FramesOptions
 from walkaround.limits import check_limits
 from walkaround.masks.options import MasksOptions
 from walkaround.quality.rules import RULES_BY_CODE, judge
@@ -131,6 +131,8 @@ def build_sequence(
     OutputError
         ``root`` cannot be written, the disk is full, or another process builds the same sequence.
     """
+    from walkaround.capture import inspect_capture
+
     options = options or BuildOptions()
     label = check_class_label(options.class_label)
     check_limits(dataclasses.asdict(options))
@@ -176,6 +178,8 @@ def _capture_stage(capture: CaptureInfo) -> StageResult:
 
 
 def _frames_stage(run: _Run, scratch: Path, source: Path, capture: CaptureInfo) -> StageResult:
+    from walkaround.frames import extract_frames
+
     image_dir = _made(scratch / "images")
     result = extract_frames(
         source, capture, image_dir, options=run.options.frames, progress=run.progress_of("frames")

@@ -27,6 +27,9 @@ def no_progress(share: float) -> None:
     """Ignore progress."""
 
 
+CAMERA_MODELS = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
+"""COLMAP camera models that :class:`Camera` knows."""
+
 _FOCALS = {"SIMPLE_PINHOLE": 1, "SIMPLE_RADIAL": 1, "RADIAL": 1, "PINHOLE": 2, "OPENCV": 2}
 
 

@@ -9,7 +9,6 @@ names only stages whose files are all there; the next run repeats the one that w
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import json
 import logging
@@ -28,14 +27,12 @@ from walkaround.dataset.schema import RECORD_NAME, SequenceRecord, StageRecord, 
 from walkaround.errors import FormatError, OutputError, SequenceRejected, UsageError, WalkaroundError
 from walkaround.io.atomic import output_error
 from walkaround.io.locks import locked
+from walkaround.io.room import check_room, check_room_left, probe_room
 
 logger = logging.getLogger(__name__)
 
 WORK_NAME = ".work"
 _RESERVED_LABELS = {"splits", "dataset.json", "catalog.parquet"}
-_ROOM_BYTES = 1 << 24
-"""After a failure: with less room than this, the full disk is blamed. (A writer that fails removes its own
-half file, so some room is back.)"""
 _ENDINGS = {
     ".jpg": (b"\xff\xd9",),
     ".png": (b"IEND\xaeB`\x82",),
@@ -168,21 +165,21 @@ class Workspace:
         try:
             _remove(scratch)
             scratch.mkdir(parents=True)
-            _check_room(scratch, self.stages[name].room_mb)
+            check_room(scratch, self.stages[name].room_mb)
             try:
                 result = run(scratch)
             except SequenceRejected as rejection:
-                _probe(scratch, size=_ROOM_BYTES)  # perhaps nothing worked because the disk is full
+                check_room_left(scratch)  # perhaps nothing worked because the disk is full
                 reason, message = rejection.reason, str(rejection)
                 result = StageResult(scores=rejection.scores)
             outputs = self._check_outputs(scratch, self.stages[name])
-            _probe(scratch)
+            probe_room(scratch)
         except WalkaroundError:
             raise
         except OSError as error:
             raise output_error(scratch, error) from error
         except Exception:
-            _probe(scratch, size=_ROOM_BYTES)  # a library's own words for a full disk become ours
+            check_room_left(scratch)  # a library's own words for a full disk become ours
             raise
         record = StageRecord(
             key=key,
@@ -365,32 +362,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
-
-
-def _check_room(folder: Path, room_mb: int) -> None:
-    free_mb = shutil.disk_usage(folder).free // 1_000_000
-    if free_mb < room_mb:
-        raise OutputError(
-            f"The disk is full: {folder} has {free_mb} MB left and needs {room_mb}. "
-            "Free some space and run again."
-        )
-
-
-def _probe(folder: Path, size: int = 1 << 16) -> None:
-    """Raise OutputError when ``folder`` has no room left for a file of ``size`` bytes."""
-    path = folder / ".probe"
-    try:
-        with path.open("wb") as file:
-            file.write(bytes(size))
-            file.flush()
-            os.fsync(file.fileno())
-        path.unlink()
-    except OSError as error:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return
-        raise output_error(folder, error) from error
 
 
 def finite_or_none(value: float) -> float | None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from walkaround.errors import UsageError
-from walkaround.io.colmap import CAMERA_MODELS
-from walkaround.types import SparseModel
+from walkaround.types import CAMERA_MODELS, SparseModel
 
 DETECTORS = ("colmap", "opencv")
 

@@ -11,20 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from walkaround.capture.options import CaptureOptions
 from walkaround.errors import InputError
 from walkaround.io.image import HEIC_SUFFIXES, PHOTO_SUFFIXES, decode_photo, natural_order, read_file
 from walkaround.io.video import probe_video
 from walkaround.types import CaptureInfo
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaptureOptions:
-    """How the input is read."""
-
-    max_photos: int = 200
-    """Photos to keep of a folder; a larger folder is thinned evenly."""
 
 
 def inspect_capture(source: Path, *, options: CaptureOptions) -> CaptureInfo:

@@ -11,14 +11,16 @@ from typing import Annotated
 import tyro
 
 from walkaround.cameras.options import CamerasOptions
-from walkaround.capture import CaptureOptions
+from walkaround.capture.options import CaptureOptions
 from walkaround.cloud.options import CloudOptions
 from walkaround.commands.console import exit_code, parse, progress, say_result, set_up_logging, show
 from walkaround.dataset.schema import record_to_dict
 from walkaround.depth.options import DepthOptions
-from walkaround.frames import FramesOptions
+from walkaround.errors import UsageError
+from walkaround.frames.options import FramesOptions
 from walkaround.masks.options import MasksOptions
-from walkaround.pipeline import BuildOptions, build_sequence
+from walkaround.pipeline import BuildOptions
+from walkaround.runners.build import build_isolated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class BuildCommand:
     """Threads to use; 0 means all cores."""
     overwrite: bool = False
     """Forget what an earlier run of this input left and start afresh."""
+    time_limit_s: float = 0.0
+    """Stop the build after so many seconds; 0 means no limit. The same command continues it."""
     json: bool = False
     """Print the record on stdout as JSON."""
     verbose: bool = False
@@ -66,8 +70,16 @@ def run(arguments: list[str]) -> int:
     """Build one sequence and say what came of it."""
     command = parse(BuildCommand, "build", arguments)
     set_up_logging(verbose=command.verbose)
+    if not command.time_limit_s >= 0:
+        raise UsageError(f"--time-limit-s {command.time_limit_s} is out of range: at least 0.")
     with progress() as report:
-        record = build_sequence(command.input, command.out, options=command.options(), progress=report)
+        record = build_isolated(
+            command.input,
+            command.out,
+            options=command.options(),
+            progress=report,
+            timeout_s=command.time_limit_s or None,
+        )
     if command.json:
         show(json.dumps(record_to_dict(record), indent=2, ensure_ascii=False))
     say_result(record, command.out)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from walkaround.commands.console import exit_code, parse, progress, say_result, set_up_logging, show
-from walkaround.pipeline import BuildOptions, build_sequence, sequence_folder
+from walkaround.pipeline import BuildOptions, sequence_folder
 from walkaround.quality.evaluate import evaluate_sequence, format_evaluation
+from walkaround.runners.build import build_isolated
 from walkaround.simulate import SimulateOptions, simulate_capture
 
 
@@ -35,7 +36,7 @@ def run(arguments: list[str]) -> int:
             progress=lambda share: report("simulate", share),
         )
         options = BuildOptions(class_label="simulated", seed=command.seed)
-        record = build_sequence(capture.video_path, root, options=options, progress=report)
+        record = build_isolated(capture.video_path, root, options=options, progress=report)
     if sum(frame.registered for frame in record.frames) >= 3:  # fewer cannot be aligned with the truth
         show(format_evaluation(evaluate_sequence(sequence_folder(root, record), capture.truth_dir)))
     say_result(record, root)

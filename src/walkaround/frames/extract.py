@@ -15,6 +15,7 @@ import numpy as np
 from walkaround.errors import InputError
 from walkaround.frames.measure import SHARPNESS_LONG_SIDE_PX, focus, sharpness
 from walkaround.frames.motion import TRACK_LONG_SIDE_PX, MotionMeter, is_near_duplicate
+from walkaround.frames.options import FramesOptions
 from walkaround.io.atomic import output_error
 from walkaround.io.image import decode_photo, read_file, shrink, write_jpeg
 from walkaround.io.video import VideoReader
@@ -27,18 +28,6 @@ _MIDDLE_SHARE = 0.6
 """Of an interval: candidates come from its middle, so that neighbours do not meet at the border."""
 _CANDIDATES = 16
 """At most so many frames of an interval are measured, evenly; long videos have hundreds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FramesOptions:
-    """Which stills are kept of a video, and how they are written."""
-
-    num_frames: int = 30
-    """Stills of a video; the time is cut into as many equal intervals. Photo folders keep all photos."""
-    long_side_px: int = 1920
-    """Larger pictures are shrunk to this long side; smaller ones stay."""
-    jpeg_quality: int = 95
-    """Of the written JPEG files, 1 to 100."""
 
 
 @dataclass(frozen=True, kw_only=True)

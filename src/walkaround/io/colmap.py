@@ -17,9 +17,7 @@ import numpy as np
 
 from walkaround.errors import FormatError
 from walkaround.io._colmap_binary import check_files, write_model
-from walkaround.types import Camera, FloatArray, Frame, SparseModel, View
-
-CAMERA_MODELS = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
+from walkaround.types import CAMERA_MODELS, Camera, FloatArray, Frame, SparseModel, View
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL)
 

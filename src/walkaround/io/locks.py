@@ -33,6 +33,22 @@ def locked(path: Path, *, wait: bool, message: str) -> Iterator[None]:
             path.parent.rmdir()  # only when empty: nobody else is at work
 
 
+def lock_holder(path: Path) -> int | None:
+    """Return the id of the process that took the lock last; None when that cannot be read."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _sign(file: BinaryIO) -> None:
+    """Say whose lock it is; a disk too full for that changes nothing."""
+    with suppress(OSError):
+        file.truncate(0)
+        file.write(str(os.getpid()).encode())
+        file.flush()
+
+
 def _acquire(path: Path, *, wait: bool, message: str) -> BinaryIO:
     while True:
         try:
@@ -52,5 +68,6 @@ def _acquire(path: Path, *, wait: bool, message: str) -> BinaryIO:
             raise output_error(path, error) from error
         with suppress(OSError):
             if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                _sign(file)
                 return file
         file.close()  # its last holder removed the file: take a new one
