@@ -193,7 +193,8 @@ def test_dataset_json_keeps_what_a_person_wrote(tmp_path: Path) -> None:
         ("id,Label\n1,mug\n2,cup\n", ("mug", "cup")),
         ("mug\ncup\n\nmug\n", ("mug", "cup")),
         ("\ufefflabel;x\nTasse;1\n".replace(";", ","), ("Tasse",)),
-        ('1,"two, words"\n', ("1",)),
+        ('1,label\n7,"two, words"\n', ("two, words",)),
+        ('"a, b"\nc\n', ("a, b", "c")),
     ],
 )
 def test_class_tables(tmp_path: Path, text: str, labels: tuple[str, ...]) -> None:
@@ -208,6 +209,21 @@ def test_useless_class_tables(tmp_path: Path, data: bytes) -> None:
         read_class_table(tmp_path / "t.csv")
     with pytest.raises(UsageError, match="cannot be read"):
         read_class_table(tmp_path / "missing.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id,name\n1,mug\n", "no column 'label'; its first line holds 'id', 'name'"),
+        ("mug\ncup,2\n", "its first line holds 'mug'"),
+        ("label;id\nmug;1\n", "by commas, not by semicolons"),
+        ("label\tid\nmug\t1\n", "by commas, not by tabs"),
+    ],
+)
+def test_tables_without_a_column_label(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=said):
+        read_class_table(tmp_path / "t.csv")
 
 
 def test_unknown_labels_name_the_nearest() -> None:
