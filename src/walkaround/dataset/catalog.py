@@ -45,16 +45,20 @@ CATALOG_SCHEMA = pa.schema(
 def update_dataset(root: Path, record: SequenceRecord, *, classes: Path | None = None) -> None:
     """Bring ``dataset.json`` and the catalogue's row of one sequence up to date.
 
-    Safe beside other builds of the same ROOT; writes nothing when nothing changed.
+    Safe beside other builds of the same ROOT; writes nothing, not even a lock, when nothing changed.
 
     Raises
     ------
     OutputError
         ROOT cannot be written.
     """
+    labels = read_class_table(classes) if classes is not None else ()
+    if _is_up_to_date(root, record, labels):
+        return
     with locked(root / ".work" / "dataset.lock", wait=True, message=""):
-        labels = read_class_table(classes) if classes is not None else ()
-        _update_dataset_file(root, record, labels)
+        value, merged = _dataset_values(root, record, labels)
+        if merged != value:
+            write_json(root / DATASET_NAME, merged)
         _update_catalog(root, record)
 
 
@@ -105,6 +109,17 @@ def catalog_row(record: SequenceRecord) -> dict[str, Any]:
     }
 
 
+def _is_up_to_date(root: Path, record: SequenceRecord, labels: tuple[str, ...]) -> bool:
+    """True when both files say what they should. Needs no lock: other builds change other rows."""
+    value, merged = _dataset_values(root, record, labels)
+    try:
+        rows = read_catalog(root).to_pylist()
+    except FormatError:
+        return False
+    mine = [row for row in rows if row["instance_id"] == record.instance_id]
+    return merged == value and mine == [catalog_row(record)]
+
+
 def _update_catalog(root: Path, record: SequenceRecord) -> None:
     rows: list[dict[str, Any]] | None = None
     if (root / CATALOG_NAME).exists():
@@ -136,8 +151,13 @@ def _write_catalog(root: Path, rows: list[dict[str, Any]]) -> None:
     write_bytes(root / CATALOG_NAME, buffer.getvalue())
 
 
-def _update_dataset_file(root: Path, record: SequenceRecord, labels: tuple[str, ...]) -> None:
-    """Add new classes; keep whatever a person wrote into the file (name, licence, ...)."""
+def _dataset_values(
+    root: Path, record: SequenceRecord, labels: tuple[str, ...]
+) -> tuple[Any, dict[str, Any]]:
+    """Return what ``dataset.json`` holds (None without one) and what it should hold.
+
+    New classes are added; whatever a person wrote into it (name, licence, ...) stays.
+    """
     path = root / DATASET_NAME
     value: Any = None
     if path.exists():
@@ -158,5 +178,4 @@ def _update_dataset_file(root: Path, record: SequenceRecord, labels: tuple[str, 
     known = merged["classes"] if isinstance(merged["classes"], list) else []
     added = [label for label in (*labels, record.class_label) if label not in known]
     merged["classes"] = [*known, *dict.fromkeys(added)]
-    if merged != value:
-        write_json(path, merged)
+    return value, merged
