@@ -191,6 +191,20 @@ def test_ctrl_c(
     assert fake_stages.calls == ["depth", "masks", "cloud"]
 
 
+def test_ctrl_c_while_simulating(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("walkaround.simulate.write.render_frame", interrupt)
+    command = ["simulate", str(tmp_path / "out"), "--num-frames", "2", "--size", "64", "48"]
+    assert main(command) == 130
+    err = capsys.readouterr().err
+    assert "interrupted; nothing was written" in err and "stage" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_reader_that_leaves_early() -> None:
     code = f"{sys.executable} -m walkaround --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(

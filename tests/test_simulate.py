@@ -130,18 +130,60 @@ def test_same_seed_same_bytes(plain_truth: Truth, tmp_path: Path) -> None:
     assert not np.array_equal(image_of(other, 0), image_of(plain_truth, 0))
 
 
-def test_finished_capture_is_kept_and_a_changed_one_replaced(tmp_path: Path) -> None:
+def test_finished_capture_is_kept_and_a_changed_one_replaced_when_asked(tmp_path: Path) -> None:
     options = dataclasses.replace(SMALL, num_frames=3, size=(64, 48))
     capture = simulate_capture(tmp_path, options=options)
+    (tmp_path / "images" / "mine.png").write_bytes(b"keep")
     before = capture.video_path.stat().st_mtime_ns
     simulate_capture(tmp_path, options=options)
     assert capture.video_path.stat().st_mtime_ns == before
-    simulate_capture(tmp_path, options=dataclasses.replace(options, num_frames=2))
-    assert sorted(path.name for path in capture.image_dir.iterdir()) == ["001.png", "002.png"]
+    fewer = dataclasses.replace(options, num_frames=2, seed=7)
+    with pytest.raises(UsageError, match=r"made with seed 0, not 7; num_frames 3, not 2. Pass --overwrite"):
+        simulate_capture(tmp_path, options=fewer)
+    assert capture.video_path.stat().st_mtime_ns == before
+    simulate_capture(tmp_path, options=fewer, overwrite=True)
+    assert sorted(path.name for path in capture.image_dir.iterdir()) == ["001.png", "002.png", "mine.png"]
     assert len(read_truth(tmp_path).frames) == 2
     (tmp_path / "masks" / "001.png").unlink()
-    simulate_capture(tmp_path, options=dataclasses.replace(options, num_frames=2))
+    simulate_capture(tmp_path, options=fewer)
     assert (tmp_path / "masks" / "001.png").is_file()
+    names = {"cameras.json", "capture.mp4", "depth", "images", "masks", "mesh.ply"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize("name", ["cameras.json", "images/001.png", "capture.mp4"])
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "truth" / name
+    path.parent.mkdir(parents=True)
+    path.write_text('{"frames": []}')
+    with pytest.raises(UsageError, match="--overwrite"):
+        simulate_capture(tmp_path / "truth", options=SMALL)
+    assert path.read_text() == '{"frames": []}'
+    assert [p for p in (tmp_path / "truth").rglob("*") if p.is_file()] == [path]
+
+
+def test_an_interrupted_simulation_leaves_what_was_there(tmp_path: Path) -> None:
+    def interrupt(share: float) -> None:
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate_capture(tmp_path / "new", options=SMALL, progress=interrupt)
+    assert not (tmp_path / "new").exists()
+    capture = simulate_capture(tmp_path / "old", options=SMALL)
+    before = {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()}
+    other = dataclasses.replace(SMALL, seed=1)
+    with pytest.raises(KeyboardInterrupt):
+        simulate_capture(capture.truth_dir, options=other, overwrite=True, progress=interrupt)
+    assert {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()} == before
+
+
+def test_a_simulation_killed_while_moving_is_made_again(tmp_path: Path) -> None:
+    simulate_capture(tmp_path, options=SMALL)
+    (tmp_path / ".simulate.tmp").mkdir()
+    (tmp_path / "cameras.json").rename(tmp_path / ".simulate.tmp" / "cameras.json")
+    simulate_capture(tmp_path, options=SMALL)
+    assert len(read_truth(tmp_path).frames) == SMALL.num_frames and not (tmp_path / ".simulate.tmp").exists()
 
 
 @pytest.mark.parametrize("arc_deg", [90.0, -360.0])
