@@ -124,7 +124,8 @@ def test_a_rejected_build(
     command = ["build", str(source), "--out", str(tmp_path / "root")]
     assert main(command) == 3
     err = capsys.readouterr().err
-    assert "rejected" in err and "reason still_video: Nothing moves in the video" in err
+    assert "rejected: 10 frames kept, no cameras estimated" in err
+    assert "reason still_video: Nothing moves in the video" in err
     assert main(command) == 3
     assert fake_stages.calls == ["frames"]
 
@@ -135,6 +136,8 @@ def test_a_rejected_build(
         (["--class-label", "../x"], "--class-label"),
         (["--class-label", ""], "it is empty"),
         (["--classes", "missing.csv"], "--classes"),
+        (["--num-frames", "12", "--frames.num-frames", "30"], "--num-frames 12 and --frames.num-frames 30"),
+        (["--num-frames", "12", "--frames.num_frames=9"], "--num-frames 12 and --frames.num-frames 9"),
     ],
 )
 def test_wrong_usage(
@@ -148,6 +151,35 @@ def test_wrong_usage(
     assert main(["build", str(source), "--out", str(tmp_path / "root"), *arguments]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "root").exists()
+
+
+def test_equal_numbers_of_frames_are_no_contradiction(
+    fake_stages: ModuleType, source: Path, tmp_path: Path
+) -> None:
+    both = ["--num-frames", "12", "--frames.num-frames", "12"]
+    assert main(["build", str(source), "--out", str(tmp_path / "root"), *both]) == 0
+
+
+def test_a_rejection_before_any_frame_is_kept(
+    fake_stages: ModuleType, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_stages.scores["capture"] = {"num_source_frames": 1.0}
+    assert main(["build", str(source), "--out", str(tmp_path / "root")]) == 3
+    err = capsys.readouterr().err
+    assert "rejected: no frames kept; the input has 100 frames" in err
+    assert "reason too_few_frames" in err
+
+
+@pytest.mark.parametrize("below", ["", "/deeper"])
+def test_out_that_is_a_file(
+    fake_stages: ModuleType, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], below: str
+) -> None:
+    (tmp_path / "root").write_text("")
+    for command in (["build", str(source), "--out"], ["simulate"]):
+        assert main([*command, str(tmp_path / "root") + below]) == 2
+        err = capsys.readouterr().err
+        assert f"{tmp_path / 'root'} is a file, not a folder. Choose another --out" in err
+        assert "Errno" not in err
 
 
 @pytest.mark.parametrize(

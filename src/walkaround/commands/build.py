@@ -16,6 +16,7 @@ from walkaround.cloud.options import CloudOptions
 from walkaround.commands.console import exit_code, parse, progress, say_result, set_up_logging, show
 from walkaround.dataset.schema import record_to_dict
 from walkaround.depth.options import DepthOptions
+from walkaround.errors import UsageError
 from walkaround.frames import FramesOptions
 from walkaround.masks.options import MasksOptions
 from walkaround.pipeline import BuildOptions, build_sequence
@@ -65,6 +66,7 @@ class BuildCommand:
 def run(arguments: list[str]) -> int:
     """Build one sequence and say what came of it."""
     command = parse(BuildCommand, "build", arguments)
+    _check_num_frames(command, arguments)
     set_up_logging(verbose=command.verbose)
     with progress() as report:
         record = build_sequence(command.input, command.out, options=command.options(), progress=report)
@@ -72,3 +74,11 @@ def run(arguments: list[str]) -> int:
         show(json.dumps(record_to_dict(record), indent=2, ensure_ascii=False))
     say_result(record, command.out)
     return exit_code(record)
+
+
+def _check_num_frames(command: BuildCommand, arguments: list[str]) -> None:
+    """Raise UsageError when the short and the long option were given with different numbers."""
+    names = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
+    short, long = command.num_frames, command.frames.num_frames
+    if short is not None and short != long and "--frames.num-frames" in names:
+        raise UsageError(f"--num-frames {short} and --frames.num-frames {long} contradict; give one of them.")
