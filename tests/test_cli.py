@@ -69,6 +69,20 @@ def test_build_help_loads_no_renderer_and_no_pycolmap() -> None:
         assert option in text
 
 
+def test_the_mask_model_is_a_path(tmp_path: Path, fake_stages: ModuleType, source: Path) -> None:
+    """Without a suffix too: the record keeps the hash of the file, never its name."""
+    from walkaround.commands.build import BuildCommand
+    from walkaround.commands.console import parse
+
+    model = tmp_path / "a private name"
+    model.write_bytes(b"abc")
+    arguments = [str(source), "--out", str(tmp_path / "root"), "--masks.model", str(model)]
+    assert parse(BuildCommand, "build", arguments).masks.model == model
+    assert main(["build", *arguments]) == 0
+    (record,) = (tmp_path / "root" / "unlabelled").glob("*/sequence.json")
+    assert json.loads(record.read_text())["options"]["masks"]["model"].startswith("sha256:ba7816bf")
+
+
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "build" in capsys.readouterr().out
