@@ -173,7 +173,7 @@ def test_a_rejected_sequence_becomes_accepted_after_a_change(
     fake_stages.scores.clear()
     record = build_sequence(source, tmp_path / "root", options=dataclasses.replace(MUG, seed=1))
     assert record.status == "accepted"
-    catalog = read_catalog(tmp_path / "root").to_pylist()
+    catalog = read_catalog(tmp_path / "root")
     assert [row["status"] for row in catalog] == ["accepted"]
 
 
@@ -196,7 +196,7 @@ def test_another_label_moves_the_sequence(fake_stages: ModuleType, source: Path,
     record = build_sequence(source, root, options=dataclasses.replace(MUG, class_label="cup"))
     assert fake_stages.calls == []
     assert record.class_label == "cup" and not (root / "mug").exists()
-    assert [row["class_label"] for row in read_catalog(root).to_pylist()] == ["cup"]
+    assert [row["class_label"] for row in read_catalog(root)] == ["cup"]
     report = (sequence_folder(root, record) / "report.html").read_text()
     assert ">cup<" in report and ">mug<" not in report
 
