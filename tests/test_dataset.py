@@ -179,6 +179,13 @@ def test_catalog_has_a_row_a_sequence(tmp_path: Path) -> None:
     assert not (tmp_path / ".work").exists()
 
 
+def test_temporary_files_of_a_killed_run_go(tmp_path: Path) -> None:
+    for name in (".catalog.17.tmp.parquet", ".dataset.17.tmp.json"):
+        (tmp_path / name).write_bytes(b"half")
+    update_dataset(tmp_path, RECORD)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.parquet", "dataset.json"]
+
+
 odd_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 some_maps = st.dictionaries(
     odd_text, st.none() | st.floats(allow_nan=False, allow_infinity=False), max_size=3

@@ -12,7 +12,7 @@ import duckdb
 from walkaround.dataset.classes import read_class_table
 from walkaround.dataset.schema import RECORD_NAME, SCHEMA_VERSION, SequenceRecord, read_record
 from walkaround.errors import FormatError, OutputError
-from walkaround.io.atomic import atomic_path, write_json
+from walkaround.io.atomic import atomic_path, output_error, write_json
 from walkaround.io.locks import locked
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ def update_dataset(root: Path, record: SequenceRecord, *, classes: Path | None =
     if _is_up_to_date(root, record, labels):
         return
     with locked(root / ".work" / "dataset.lock", wait=True, message=""):
+        _remove_leftovers(root)
         value, merged = _dataset_values(root, record, labels)
         if merged != value:
             write_json(root / DATASET_NAME, merged)
@@ -107,6 +108,16 @@ def catalog_row(record: SequenceRecord) -> dict[str, Any]:
         "seconds": {name: stage.seconds for name, stage in stages.items()},
         "cpu_seconds": {name: stage.cpu_seconds for name, stage in stages.items()},
     }
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Remove the temporary files of writes that were cut off; the lock says that nobody writes now."""
+    try:
+        for name in (DATASET_NAME, CATALOG_NAME):
+            for path in root.glob(f".{Path(name).stem}.*.tmp{Path(name).suffix}"):
+                path.unlink()
+    except OSError as error:
+        raise output_error(root, error) from error
 
 
 def _is_up_to_date(root: Path, record: SequenceRecord, labels: tuple[str, ...]) -> bool:
