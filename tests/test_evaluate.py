@@ -171,10 +171,10 @@ def test_a_folder_that_is_no_sequence(truth_dir: Path, tmp_path: Path) -> None:
 
 def test_a_rejected_sequence_is_named_as_such(truth_dir: Path, tmp_path: Path) -> None:
     write_sequence(tmp_path, read_truth(truth_dir))
-    edit_record(tmp_path, status="rejected", reasons=["narrow_arc"], message="It moves too little.")
+    edit_record(tmp_path, status="rejected", reasons=["narrow_arc", "dark"], message="It moves too little.")
     result = evaluate_sequence(tmp_path, truth_dir)
-    assert result.status == "rejected narrow_arc" and not result.doubts
-    assert format_evaluation(result).startswith("status             rejected narrow_arc\n")
+    assert result.status == "rejected narrow_arc dark" and not result.doubts
+    assert format_evaluation(result).startswith("status             rejected narrow_arc dark\n")
     shutil.rmtree(tmp_path / "sparse")
     with pytest.raises(FormatError, match=r"rejected \(narrow_arc\) before it had cameras.*too little"):
         evaluate_sequence(tmp_path, truth_dir)

@@ -16,6 +16,7 @@ from walkaround.geometry import Similarity, robust_similarity
 from walkaround.io.colmap import read_sparse_model
 from walkaround.io.pointcloud import read_ply
 from walkaround.quality._doubts import find_doubts
+from walkaround.quality.rules import RULES_BY_CODE
 from walkaround.quality.truth import Truth, TruthFrame, read_mesh, read_truth
 from walkaround.types import FloatArray, View
 
@@ -158,7 +159,9 @@ def _check_status(sequence_dir: Path, record: dict[str, Any]) -> None:
     if any((sequence_dir / "sparse" / "0").glob("images.*")):
         return
     if record["status"] == "rejected":
-        codes = ", ".join(record["reasons"])
+        rules = [RULES_BY_CODE.get(code) for code in record["reasons"]]
+        pairs = zip(record["reasons"], rules, strict=True)
+        codes = ", ".join(code for code, rule in pairs if rule is None or rule.verdict == "reject")
         raise FormatError(
             f"{sequence_dir} was rejected ({codes}) before it had cameras, so nothing can be compared."
             f" {record['message']}"
