@@ -107,7 +107,8 @@ def cases(arguments: Arguments, out: Path, notes: list[str]) -> Iterator[Case]:
         if name in SIMULATED:
             for seed in range(arguments.seeds):
                 options = SimulateOptions(seed=seed, **SIMULATED[name])
-                capture = simulate_capture(out / "captures" / f"{name}-{seed}", options=options)
+                folder = out / "captures" / f"{name}-{seed}"
+                capture = simulate_capture(folder, options=options, overwrite=True)
                 yield Case(name=name, seed=seed, source=capture.video_path, truth=capture.truth_dir)
             continue
         source = data / SHARED[name]

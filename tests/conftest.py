@@ -16,6 +16,7 @@ from tests import fakes
 @pytest.fixture
 def fake_stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Replace every slow stage by its fake of tests/fakes.py; builds stay in this process."""
+    importlib.import_module("walkaround.pipeline")  # before the patches, or it would keep a fake for good
     for target, function in fakes.PATCHES.items():
         module, name = target.rsplit(".", 1)
         monkeypatch.setattr(importlib.import_module(module), name, function, raising=False)

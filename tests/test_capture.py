@@ -47,6 +47,19 @@ def test_truncated_video_warns(tmp_path: Path) -> None:
     assert "cut off" in warning and "60" in warning
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".flv", ".avi"])
+def test_truncated_video_of_any_container_warns(tmp_path: Path, suffix: str) -> None:
+    """Matroska, Flash and AVI do not count their frames: the declared duration or a torn packet tells."""
+    container = ".mkv" if suffix == ".webm" else suffix  # the encoder at hand is H.264
+    path = write_video(tmp_path / f"v{container}", walk(90)).rename(tmp_path / f"v{suffix}")
+    assert inspect(path).warnings == ()
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
+    info = inspect(path)
+    assert 30 < info.num_frames < 80
+    (warning,) = info.warnings
+    assert "cut off" in warning and ("of its 3.0 s" in warning or str(info.num_frames) in warning)
+
+
 def test_one_frame_video_is_a_score_not_a_crash(tmp_path: Path) -> None:
     info = inspect(write_video(tmp_path / "v.mp4", walk(1)))
     assert info.num_frames == 1

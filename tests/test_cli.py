@@ -69,6 +69,20 @@ def test_build_help_loads_no_library_of_a_stage() -> None:
         assert option in text
 
 
+def test_the_mask_model_is_a_path(tmp_path: Path, fake_stages: ModuleType, source: Path) -> None:
+    """Without a suffix too: the record keeps the hash of the file, never its name."""
+    from walkaround.commands.build import BuildCommand
+    from walkaround.commands.console import parse
+
+    model = tmp_path / "a private name"
+    model.write_bytes(b"abc")
+    arguments = [str(source), "--out", str(tmp_path / "root"), "--masks.model", str(model)]
+    assert parse(BuildCommand, "build", arguments).masks.model == model
+    assert main(["build", *arguments]) == 0
+    (record,) = (tmp_path / "root" / "unlabelled").glob("*/sequence.json")
+    assert json.loads(record.read_text())["options"]["masks"]["model"].startswith("sha256:ba7816bf")
+
+
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "build" in capsys.readouterr().out
@@ -124,7 +138,8 @@ def test_a_rejected_build(
     command = ["build", str(source), "--out", str(tmp_path / "root")]
     assert main(command) == 3
     err = capsys.readouterr().err
-    assert "rejected" in err and "reason still_video: Nothing moves in the video" in err
+    assert "rejected: 10 frames kept, no cameras estimated" in err
+    assert "reason still_video: Nothing moves in the video" in err
     assert main(command) == 3
     assert fake_stages.calls == ["frames"]
 
@@ -135,6 +150,8 @@ def test_a_rejected_build(
         (["--class-label", "../x"], "--class-label"),
         (["--class-label", ""], "it is empty"),
         (["--classes", "missing.csv"], "--classes"),
+        (["--num-frames", "12", "--frames.num-frames", "30"], "--num-frames 12 and --frames.num-frames 30"),
+        (["--num-frames", "12", "--frames.num_frames=9"], "--num-frames 12 and --frames.num-frames 9"),
     ],
 )
 def test_wrong_usage(
@@ -148,6 +165,35 @@ def test_wrong_usage(
     assert main(["build", str(source), "--out", str(tmp_path / "root"), *arguments]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "root").exists()
+
+
+def test_equal_numbers_of_frames_are_no_contradiction(
+    fake_stages: ModuleType, source: Path, tmp_path: Path
+) -> None:
+    both = ["--num-frames", "12", "--frames.num-frames", "12"]
+    assert main(["build", str(source), "--out", str(tmp_path / "root"), *both]) == 0
+
+
+def test_a_rejection_before_any_frame_is_kept(
+    fake_stages: ModuleType, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_stages.scores["capture"] = {"num_source_frames": 1.0}
+    assert main(["build", str(source), "--out", str(tmp_path / "root")]) == 3
+    err = capsys.readouterr().err
+    assert "rejected: no frames kept; the input has 100 frames" in err
+    assert "reason too_few_frames" in err
+
+
+@pytest.mark.parametrize("below", ["", "/deeper"])
+def test_out_that_is_a_file(
+    fake_stages: ModuleType, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], below: str
+) -> None:
+    (tmp_path / "root").write_text("")
+    for command in (["build", str(source), "--out"], ["simulate"]):
+        assert main([*command, str(tmp_path / "root") + below]) == 2
+        err = capsys.readouterr().err
+        assert f"{tmp_path / 'root'} is a file, not a folder. Choose another --out" in err
+        assert "Errno" not in err
 
 
 @pytest.mark.parametrize(
@@ -189,6 +235,20 @@ def test_ctrl_c(
     fake_stages.calls.clear()
     assert main(command) == 0
     assert fake_stages.calls == ["depth", "masks", "cloud"]
+
+
+def test_ctrl_c_while_simulating(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("walkaround.simulate.write.render_frame", interrupt)
+    command = ["simulate", str(tmp_path / "out"), "--num-frames", "2", "--size", "64", "48"]
+    assert main(command) == 130
+    err = capsys.readouterr().err
+    assert "interrupted; nothing was written" in err and "stage" not in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reader_that_leaves_early() -> None:

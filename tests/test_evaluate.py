@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -151,6 +152,61 @@ def test_unregistered_and_missing(truth_dir: Path, tmp_path: Path) -> None:
     result = evaluate_sequence(tmp_path, truth_dir)
     assert result.cloud is None and result.masks is None
     assert result.depth is not None and 0.8 < result.depth.coverage < 0.95
+
+
+def edit_record(sequence: Path, **fields: Any) -> None:
+    record = json.loads((sequence / "sequence.json").read_text())
+    (sequence / "sequence.json").write_text(json.dumps(record | fields))
+
+
+def test_a_folder_that_is_no_sequence(truth_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        FormatError, match=r"sequence\.json cannot be read \(No such file.*Pass the folder of"
+    ):
+        evaluate_sequence(tmp_path, truth_dir)
+    (tmp_path / "sequence.json").write_text('{"frames": []}')
+    with pytest.raises(FormatError, match="KeyError: 'depth_scale'"):
+        evaluate_sequence(tmp_path, truth_dir)
+
+
+def test_a_rejected_sequence_is_named_as_such(truth_dir: Path, tmp_path: Path) -> None:
+    write_sequence(tmp_path, read_truth(truth_dir))
+    edit_record(tmp_path, status="rejected", reasons=["narrow_arc", "dark"], message="It moves too little.")
+    result = evaluate_sequence(tmp_path, truth_dir)
+    assert result.status == "rejected narrow_arc dark" and not result.doubts
+    assert format_evaluation(result).startswith("status             rejected narrow_arc dark\n")
+    shutil.rmtree(tmp_path / "sparse")
+    with pytest.raises(FormatError, match=r"rejected \(narrow_arc\) before it had cameras.*too little"):
+        evaluate_sequence(tmp_path, truth_dir)
+    edit_record(tmp_path, status="incomplete")
+    with pytest.raises(FormatError, match="no cameras yet"):
+        evaluate_sequence(tmp_path, truth_dir)
+
+
+def test_the_truth_of_something_else(truth_dir: Path, tmp_path: Path) -> None:
+    truth = read_truth(truth_dir)
+    write_sequence(tmp_path / "sequence", truth)
+    assert evaluate_sequence(tmp_path / "sequence", truth_dir).doubts == ()
+    edit_record(tmp_path / "sequence", source={"num_frames": 5})
+    rng = np.random.default_rng(0)
+    frames = []
+    for number, frame in enumerate(truth.frames):
+        pose = frame.cam_from_world.copy()
+        pose[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        pose[:3, :3] *= np.linalg.det(pose[:3, :3])
+        pose[:3, 3] = rng.normal(size=3)
+        size = {"width": 240, "height": 160}
+        frames.append({"image": f"{number}.png", "cam_from_world": pose.tolist(), **size})
+    (tmp_path / "cameras.json").write_text(json.dumps({"frames": frames[:-1]}))
+    result = evaluate_sequence(tmp_path / "sequence", tmp_path)
+    text = " ".join(result.doubts)
+    assert "knows 9 of the sequence's 10 frames" in text and "only 5 frames" in text
+    assert "160 x 120, the truth's 240 x 160" in text
+    assert "of the distance to the object" in text and text.endswith("Is it the truth of this capture?")
+    assert "warning" in format_evaluation(result)
+    (tmp_path / "cameras.json").write_text(json.dumps({"frames": frames[:2]}))
+    with pytest.raises(FormatError, match="2 registered frames match"):
+        evaluate_sequence(tmp_path / "sequence", tmp_path)
 
 
 @pytest.mark.parametrize(

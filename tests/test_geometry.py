@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from walkaround.geometry import (
     Similarity,
@@ -16,6 +17,7 @@ from walkaround.geometry import (
     transform_points,
     umeyama,
 )
+from walkaround.geometry.pinhole import MIN_DEPTH, pack_intrinsics, project_point
 from walkaround.geometry.plane import fit_plane
 from walkaround.types import Camera, FloatArray
 
@@ -232,3 +234,32 @@ def test_no_plane() -> None:
     assert fit_plane(np.zeros((0, 3)), tolerance=0.01) is None
     assert fit_plane(np.zeros((49, 3)), tolerance=0.01) is None
     assert fit_plane(np.zeros((60, 3)), tolerance=0.01) is None  # one point, sixty times
+
+
+@njit
+def _project_all(points, rotation, translation, intrinsics, out):  # type: ignore[no-untyped-def]
+    for n in range(len(points)):
+        out[n] = project_point(points[n, 0], points[n, 1], points[n, 2], rotation, translation, intrinsics)
+
+
+def test_compiled_projection_of_a_point_equals_its_plain_twin() -> None:
+    """To the bit where the operations are the same, to rounding against the function over arrays."""
+    camera = Camera(
+        model="OPENCV", width=640, height=480, params=(500.0, 510.0, 320.5, 239.0, -0.08, 0.02, 0.0, 0.0)
+    )
+    rng = np.random.default_rng(0)
+    R, t, points = random_rotation(rng), np.array([0.1, -0.2, 0.6]), rng.normal(size=(5000, 3))
+    c = pack_intrinsics(camera.K, camera.distortion)
+    found = np.zeros((len(points), 3))
+    _project_all(points, R, t, c, found)
+    a, b, d = points.T
+    x, y, z = (R[k, 0] * a + R[k, 1] * b + R[k, 2] * d + t[k] for k in range(3))
+    seen = z > MIN_DEPTH
+    assert 1000 < seen.sum() < 4900
+    x, y = x[seen] / z[seen], y[seen] / z[seen]
+    r2 = x * x + y * y
+    radial = 1.0 + r2 * (c[4] + r2 * c[5])
+    twin = np.stack([c[0] * x * radial + c[2], c[1] * y * radial + c[3], z[seen]], axis=1)
+    np.testing.assert_array_equal(found[seen], twin)
+    np.testing.assert_array_equal(found[~seen], np.stack([0 * z, 0 * z, z], axis=1)[~seen])
+    np.testing.assert_allclose(found[seen, :2], project(camera, points @ R.T + t)[seen], rtol=1e-9, atol=1e-9)

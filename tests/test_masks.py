@@ -280,7 +280,7 @@ def test_a_model_may_help_at_the_edges(monkeypatch: pytest.MonkeyPatch, tmp_path
     fake_onnxruntime(monkeypatch, [1, 3, 90, 120], np.full((90, 120), 0.5))
     write_masks(
         tmp_path / "images", tuple(v.frame for v in views), model_of(views), tmp_path / "depth",
-        tmp_path / "masks", options=MasksOptions(grid=48, model=str(tmp_path / "model.onnx")),
+        tmp_path / "masks", options=MasksOptions(grid=48, model=tmp_path / "model.onnx"),
     )  # fmt: skip
     for view in views:
         assert iou(read_grey(tmp_path / "masks" / view.frame.image) > 0, cast(view).sphere) > 0.88

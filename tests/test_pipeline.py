@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -172,7 +173,7 @@ def test_a_rejected_sequence_becomes_accepted_after_a_change(
     fake_stages.scores.clear()
     record = build_sequence(source, tmp_path / "root", options=dataclasses.replace(MUG, seed=1))
     assert record.status == "accepted"
-    catalog = read_catalog(tmp_path / "root").to_pylist()
+    catalog = read_catalog(tmp_path / "root")
     assert [row["status"] for row in catalog] == ["accepted"]
 
 
@@ -195,7 +196,7 @@ def test_another_label_moves_the_sequence(fake_stages: ModuleType, source: Path,
     record = build_sequence(source, root, options=dataclasses.replace(MUG, class_label="cup"))
     assert fake_stages.calls == []
     assert record.class_label == "cup" and not (root / "mug").exists()
-    assert [row["class_label"] for row in read_catalog(root).to_pylist()] == ["cup"]
+    assert [row["class_label"] for row in read_catalog(root)] == ["cup"]
     report = (sequence_folder(root, record) / "report.html").read_text()
     assert ">cup<" in report and ">mug<" not in report
 
@@ -229,6 +230,47 @@ def test_read_only_root(fake_stages: ModuleType, source: Path, tmp_path: Path) -
     with pytest.raises(OutputError, match="cannot be written"):
         build_sequence(source, root, options=MUG)
     assert list(root.iterdir()) == []
+
+
+@pytest.fixture
+def lock_up() -> Iterator[Callable[[Path], None]]:
+    """Make a folder read-only: by its rights, or as root by a read-only mount."""
+    mounted: list[Path] = []
+
+    def read_only(folder: Path) -> None:
+        if os.geteuid() != 0:
+            for path in (folder, *folder.rglob("*")):
+                path.chmod(path.stat().st_mode & ~0o222)
+            return
+        for flags in (["--bind"], ["-o", "remount,ro,bind"]):
+            command = ["mount", *flags, str(folder), str(folder)]
+            try:
+                made = subprocess.run(command, capture_output=True, check=False).returncode == 0
+            except OSError:
+                made = False
+            if not made:
+                pytest.skip("cannot mount a folder read-only here")
+            mounted[:] = [folder]
+
+    yield read_only
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_finished_sequence_under_a_read_only_root(
+    fake_stages: ModuleType, source: Path, tmp_path: Path, lock_up: Callable[[Path], None]
+) -> None:
+    """Nothing to do is no error; work to do, another label and --overwrite are."""
+    root = tmp_path / "root"
+    record = build_sequence(source, root, options=MUG)
+    before = tree(root)
+    lock_up(root)
+    fake_stages.calls.clear()
+    assert build_sequence(source, root, options=MUG) == record
+    for change in ({"seed": 1}, {"class_label": "cup"}, {"overwrite": True}):
+        with pytest.raises(OutputError, match="cannot be written"):
+            build_sequence(source, root, options=dataclasses.replace(MUG, **change))  # type: ignore[arg-type]
+    assert fake_stages.calls == [] and tree(root) == before
 
 
 def test_a_stage_that_breaks_continues_later(

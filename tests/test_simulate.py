@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from walkaround.quality.truth import Truth, read_mesh, read_truth
 from walkaround.simulate import OBJECT_NAMES, SimulateOptions, simulate_capture
 from walkaround.simulate.objects import make_object
 from walkaround.simulate.shading import find_edges
+from walkaround.simulate.write import _Encoder
 from walkaround.types import BoolArray, ByteArray, FloatArray
 
 SMALL = SimulateOptions(object="mug", num_frames=6, duration_s=1.0, size=(160, 96), jitter=1.0)
@@ -130,18 +132,75 @@ def test_same_seed_same_bytes(plain_truth: Truth, tmp_path: Path) -> None:
     assert not np.array_equal(image_of(other, 0), image_of(plain_truth, 0))
 
 
-def test_finished_capture_is_kept_and_a_changed_one_replaced(tmp_path: Path) -> None:
+def test_encoding_again_gives_the_same_bytes(plain_truth: Truth, tmp_path: Path) -> None:
+    """Fifty times, between allocations of any size: with adaptive quantisation one in thirty differs."""
+    images = [image_of(plain_truth, number)[..., ::-1] for number in range(SMALL.num_frames)]
+    rng, found = np.random.default_rng(0), set()
+    for number in range(50):
+        junk = [bytes(int(size)) for size in rng.integers(1, 200_000, 5)]
+        path = tmp_path / f"{number}.mp4"
+        with _Encoder(path, SMALL, Fraction(6)) as encoder:
+            for image in images:
+                encoder.add(image)
+        found.add(path.read_bytes())
+        del junk
+    assert len(found) == 1
+
+
+def test_finished_capture_is_kept_and_a_changed_one_replaced_when_asked(tmp_path: Path) -> None:
     options = dataclasses.replace(SMALL, num_frames=3, size=(64, 48))
     capture = simulate_capture(tmp_path, options=options)
+    (tmp_path / "images" / "mine.png").write_bytes(b"keep")
     before = capture.video_path.stat().st_mtime_ns
     simulate_capture(tmp_path, options=options)
     assert capture.video_path.stat().st_mtime_ns == before
-    simulate_capture(tmp_path, options=dataclasses.replace(options, num_frames=2))
-    assert sorted(path.name for path in capture.image_dir.iterdir()) == ["001.png", "002.png"]
+    fewer = dataclasses.replace(options, num_frames=2, seed=7)
+    with pytest.raises(UsageError, match=r"made with seed 0, not 7; num_frames 3, not 2. Pass --overwrite"):
+        simulate_capture(tmp_path, options=fewer)
+    assert capture.video_path.stat().st_mtime_ns == before
+    simulate_capture(tmp_path, options=fewer, overwrite=True)
+    assert sorted(path.name for path in capture.image_dir.iterdir()) == ["001.png", "002.png", "mine.png"]
     assert len(read_truth(tmp_path).frames) == 2
     (tmp_path / "masks" / "001.png").unlink()
-    simulate_capture(tmp_path, options=dataclasses.replace(options, num_frames=2))
+    simulate_capture(tmp_path, options=fewer)
     assert (tmp_path / "masks" / "001.png").is_file()
+    names = {"cameras.json", "capture.mp4", "depth", "images", "masks", "mesh.ply"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize("name", ["cameras.json", "images/001.png", "capture.mp4"])
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "truth" / name
+    path.parent.mkdir(parents=True)
+    path.write_text('{"frames": []}')
+    with pytest.raises(UsageError, match="--overwrite"):
+        simulate_capture(tmp_path / "truth", options=SMALL)
+    assert path.read_text() == '{"frames": []}'
+    assert [p for p in (tmp_path / "truth").rglob("*") if p.is_file()] == [path]
+
+
+def test_an_interrupted_simulation_leaves_what_was_there(tmp_path: Path) -> None:
+    def interrupt(share: float) -> None:
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate_capture(tmp_path / "new", options=SMALL, progress=interrupt)
+    assert not (tmp_path / "new").exists()
+    capture = simulate_capture(tmp_path / "old", options=SMALL)
+    before = {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()}
+    other = dataclasses.replace(SMALL, seed=1)
+    with pytest.raises(KeyboardInterrupt):
+        simulate_capture(capture.truth_dir, options=other, overwrite=True, progress=interrupt)
+    assert {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()} == before
+
+
+def test_a_simulation_killed_while_moving_is_made_again(tmp_path: Path) -> None:
+    simulate_capture(tmp_path, options=SMALL)
+    (tmp_path / ".simulate.tmp").mkdir()
+    (tmp_path / "cameras.json").rename(tmp_path / ".simulate.tmp" / "cameras.json")
+    simulate_capture(tmp_path, options=SMALL)
+    assert len(read_truth(tmp_path).frames) == SMALL.num_frames and not (tmp_path / ".simulate.tmp").exists()
 
 
 @pytest.mark.parametrize("arc_deg", [90.0, -360.0])

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-import pyarrow.parquet as pq
+from walkaround.dataset.catalog import read_catalog
 
 _TIMINGS = re.compile(rb'<section id="timings">.*?</section>', re.DOTALL)
 
@@ -31,6 +31,9 @@ def _content(path: Path) -> bytes:
             outputs.pop("report.html", None)  # its size varies with the timings
         return json.dumps(record).encode()
     if path.name == "catalog.parquet":
-        return json.dumps(pq.read_table(path).drop_columns(["seconds", "cpu_seconds"]).to_pylist()).encode()
+        rows = read_catalog(path.parent)
+        for row in rows:
+            del row["seconds"], row["cpu_seconds"]
+        return json.dumps(rows).encode()
     data = path.read_bytes()
     return _TIMINGS.sub(b"", data) if path.name == "report.html" else data

@@ -23,6 +23,9 @@ _COMMANDS = {
     "evaluate": "compare a sequence with the truth",
 }
 
+_CONTINUES = "the same command continues after the last finished stage"
+_AFTER_INTERRUPT = {"build": _CONTINUES, "demo": _CONTINUES}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_USAGE
     except KeyboardInterrupt:
-        _say("interrupted; the same command continues after the last finished stage")
+        _say(f"interrupted; {_AFTER_INTERRUPT.get(arguments[0], 'nothing was written')}")
         return EXIT_INTERRUPTED
 
 

@@ -276,7 +276,9 @@ def open_workspace(
     """Lock the sequence, find what an earlier run left, and yield its workspace.
 
     ``record`` is what a fresh sequence starts with; a record on disk with the same instance id is
-    continued. If it lies under another class label, its folder moves to the new one.
+    continued. If it lies under another class label, its folder moves to the new one. A ROOT that is
+    read-only and holds the sequence is opened without a lock: a run that has nothing to do succeeds, and
+    anything that would write raises OutputError.
 
     Raises
     ------
@@ -284,6 +286,11 @@ def open_workspace(
         ROOT cannot be written, or another process builds the same sequence.
     """
     folder = root / record.class_label / record.instance_id
+    if not overwrite and (folder / RECORD_NAME).is_file() and not os.access(root, os.W_OK):
+        workspace = Workspace(root, record, stages)
+        workspace.record = _continue_record(folder, record)
+        yield workspace
+        return
     lock = root / WORK_NAME / f"{record.instance_id}.lock"
     message = f"Another walkaround is building {folder}. Wait until it ends, or stop it."
     with locked(lock, wait=False, message=message):

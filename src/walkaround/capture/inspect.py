@@ -14,7 +14,7 @@ import numpy as np
 from walkaround.capture.options import CaptureOptions
 from walkaround.errors import InputError
 from walkaround.io.image import HEIC_SUFFIXES, PHOTO_SUFFIXES, decode_photo, natural_order, read_file
-from walkaround.io.video import probe_video
+from walkaround.io.video import VideoInfo, probe_video
 from walkaround.types import CaptureInfo
 
 logger = logging.getLogger(__name__)
@@ -49,12 +49,7 @@ def inspect_capture(source: Path, *, options: CaptureOptions) -> CaptureInfo:
 
 def _inspect_video(source: Path) -> CaptureInfo:
     info = probe_video(source)
-    warnings: list[str] = []
-    lost = info.promised_frames - info.num_frames
-    if lost > max(1, 0.01 * info.promised_frames):
-        warnings.append(
-            f"The video is cut off; {info.num_frames} of its {info.promised_frames} frames can be used."
-        )
+    warnings = [_cut_off(info)] if info.cut_off else []
     return CaptureInfo(
         kind="video",
         sha256=_file_sha256(source),
@@ -76,6 +71,16 @@ def _inspect_video(source: Path) -> CaptureInfo:
             "long_side_px": float(max(info.width, info.height)),
         },
     )
+
+
+def _cut_off(info: VideoInfo) -> str:
+    """Say how much of a truncated video is left, as far as its header says what there was."""
+    usual = info.promised_s * info.frame_rate  # an AVI's header may count ticks instead of frames
+    if info.num_frames < info.promised_frames < 1.25 * usual + 2:
+        return f"The video is cut off; {info.num_frames} of its {info.promised_frames} frames can be used."
+    if info.promised_s > info.duration_s + 0.1:
+        return f"The video is cut off; {info.duration_s:.1f} of its {info.promised_s:.1f} s can be used."
+    return f"The video is cut off in its last frame; {info.num_frames} frames can be used."
 
 
 def _file_sha256(path: Path) -> str:

@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 from walkaround.cloud.options import CloudOptions
 from walkaround.errors import InputError
 from walkaround.geometry import normalised_rays
+from walkaround.geometry.pinhole import MIN_DEPTH, pack_intrinsics, project_point
 from walkaround.io.depth import read_depth, read_grey
 from walkaround.io.pointcloud import write_pcd, write_ply
 from walkaround.types import (
@@ -181,16 +182,10 @@ def _check(points, depths, sizes, rotations, translations, intrinsics, tolerance
     for n in prange(points.shape[0]):
         p = points[n]
         for s in range(rotations.shape[0]):
-            R, t, c = rotations[s], translations[s], intrinsics[s]
-            z = R[2, 0] * p[0] + R[2, 1] * p[1] + R[2, 2] * p[2] + t[2]
-            if z <= 1e-6:
+            x, y, z = project_point(p[0], p[1], p[2], rotations[s], translations[s], intrinsics[s])
+            if z <= MIN_DEPTH:
                 continue
-            x = (R[0, 0] * p[0] + R[0, 1] * p[1] + R[0, 2] * p[2] + t[0]) / z
-            y = (R[1, 0] * p[0] + R[1, 1] * p[1] + R[1, 2] * p[2] + t[1]) / z
-            r2 = x * x + y * y
-            radial = 1.0 + r2 * (c[4] + r2 * c[5])
-            u = int(np.floor(c[0] * x * radial + c[2]))
-            v = int(np.floor(c[1] * y * radial + c[3]))
+            u, v = int(np.floor(x)), int(np.floor(y))
             if u < 0 or v < 0 or u >= sizes[s, 1] or v >= sizes[s, 0]:
                 continue
             d = depths[s, v, u]
@@ -210,8 +205,7 @@ def check_points(views: list[CloudView], points: FloatArray, tolerance: float) -
     rows = []
     for n, view in enumerate(views):
         depths[n, : sizes[n, 0], : sizes[n, 1]] = view.depth
-        K, bend = view.view.camera.K, view.view.camera.distortion
-        rows.append([K[0, 0], K[1, 1], K[0, 2], K[1, 2], bend[0], bend[1]])
+        rows.append(pack_intrinsics(view.view.camera.K, view.view.camera.distortion))
     poses = np.stack([view.view.cam_from_world for view in views])
     return _check(
         points, depths, sizes, np.ascontiguousarray(poses[:, :3, :3]), np.ascontiguousarray(poses[:, :3, 3]),

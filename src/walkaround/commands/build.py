@@ -69,6 +69,7 @@ class BuildCommand:
 def run(arguments: list[str]) -> int:
     """Build one sequence and say what came of it."""
     command = parse(BuildCommand, "build", arguments)
+    _check_num_frames(command, arguments)
     set_up_logging(verbose=command.verbose)
     if not command.time_limit_s >= 0:
         raise UsageError(f"--time-limit-s {command.time_limit_s} is out of range: at least 0.")
@@ -84,3 +85,11 @@ def run(arguments: list[str]) -> int:
         show(json.dumps(record_to_dict(record), indent=2, ensure_ascii=False))
     say_result(record, command.out)
     return exit_code(record)
+
+
+def _check_num_frames(command: BuildCommand, arguments: list[str]) -> None:
+    """Raise UsageError when the short and the long option were given with different numbers."""
+    names = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
+    short, long = command.num_frames, command.frames.num_frames
+    if short is not None and short != long and "--frames.num-frames" in names:
+        raise UsageError(f"--num-frames {short} and --frames.num-frames {long} contradict; give one of them.")

@@ -48,8 +48,7 @@ def exit_code(record: SequenceRecord) -> int:
 
 def say_result(record: SequenceRecord, root: Path) -> None:
     """Summarise a build on stderr: status, reasons with their text, where the report is."""
-    registered = sum(frame.registered for frame in record.frames)
-    say(f"{record.status}: {registered} of {len(record.frames)} frames registered")
+    say(f"{record.status}: {_reached(record)}")
     for code in record.reasons:
         rule = RULES_BY_CODE.get(code)
         kind = "warning" if rule and rule.verdict == "warn" else "reason"
@@ -57,6 +56,17 @@ def say_result(record: SequenceRecord, root: Path) -> None:
     for text in record.warnings:
         say(f"  note: {text}")
     say(f"report: {sequence_folder(root, record) / 'report.html'}")
+
+
+def _reached(record: SequenceRecord) -> str:
+    """Say how far the frames came; a capture rejected early has none, or none with a camera."""
+    if "cameras" in record.stages:
+        registered = sum(frame.registered for frame in record.frames)
+        return f"{registered} of {len(record.frames)} frames registered"
+    if "frames" in record.stages:
+        return f"{len(record.frames)} frames kept, no cameras estimated"
+    found = record.source.num_frames
+    return f"no frames kept; the input has {found} {'frame' if found == 1 else 'frames'}"
 
 
 def set_up_logging(*, verbose: bool) -> None:

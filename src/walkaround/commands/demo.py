@@ -20,6 +20,8 @@ class DemoCommand:
     """Folder for the capture and the dataset."""
     seed: int = 0
     """Seed of the simulation and the build."""
+    overwrite: bool = False
+    """Replace a capture that was made with another seed."""
     verbose: bool = False
     """Log more."""
 
@@ -33,6 +35,7 @@ def run(arguments: list[str]) -> int:
         capture = simulate_capture(
             command.out / "capture",
             options=SimulateOptions(seed=command.seed),
+            overwrite=command.overwrite,
             progress=lambda share: report("simulate", share),
         )
         options = BuildOptions(class_label="simulated", seed=command.seed)

@@ -19,6 +19,8 @@ class SimulateCommand:
     out: Annotated[Path, tyro.conf.Positional]
     """Folder to write; made when missing."""
     options: Annotated[SimulateOptions, tyro.conf.arg(name="")] = field(default_factory=SimulateOptions)
+    overwrite: bool = False
+    """Replace a capture that was made with other options."""
     verbose: bool = False
     """Log more."""
 
@@ -29,7 +31,10 @@ def run(arguments: list[str]) -> int:
     set_up_logging(verbose=command.verbose)
     with progress() as report:
         simulate_capture(
-            command.out, options=command.options, progress=lambda share: report("simulate", share)
+            command.out,
+            options=command.options,
+            overwrite=command.overwrite,
+            progress=lambda share: report("simulate", share),
         )
     say(f"written: {command.out}")
     return EXIT_ACCEPTED

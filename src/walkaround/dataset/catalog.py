@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import duckdb
 
 from walkaround.dataset.classes import read_class_table
 from walkaround.dataset.schema import RECORD_NAME, SCHEMA_VERSION, SequenceRecord, read_record
-from walkaround.errors import FormatError
-from walkaround.io.atomic import write_bytes, write_json
+from walkaround.errors import FormatError, OutputError
+from walkaround.io.atomic import atomic_path, output_error, write_json
 from walkaround.io.locks import locked
 
 logger = logging.getLogger(__name__)
@@ -22,39 +20,43 @@ logger = logging.getLogger(__name__)
 DATASET_NAME = "dataset.json"
 CATALOG_NAME = "catalog.parquet"
 
-CATALOG_SCHEMA = pa.schema(
-    [
-        ("class_label", pa.string()),
-        ("instance_id", pa.string()),
-        ("status", pa.string()),
-        ("reasons", pa.list_(pa.string())),
-        ("message", pa.string()),
-        ("num_frames", pa.int32()),
-        ("num_registered", pa.int32()),
-        ("source_sha256", pa.string()),
-        ("seed", pa.int64()),
-        ("stages_done", pa.list_(pa.string())),
-        ("last_key", pa.string()),
-        ("scores", pa.map_(pa.string(), pa.float64())),
-        ("seconds", pa.map_(pa.string(), pa.float64())),
-        ("cpu_seconds", pa.map_(pa.string(), pa.float64())),
-    ]
-)
+CATALOG_COLUMNS = {
+    "class_label": "VARCHAR",
+    "instance_id": "VARCHAR",
+    "status": "VARCHAR",
+    "reasons": "VARCHAR[]",
+    "message": "VARCHAR",
+    "num_frames": "INTEGER",
+    "num_registered": "INTEGER",
+    "source_sha256": "VARCHAR",
+    "seed": "BIGINT",
+    "stages_done": "VARCHAR[]",
+    "last_key": "VARCHAR",
+    "scores": "MAP(VARCHAR, DOUBLE)",
+    "seconds": "MAP(VARCHAR, DOUBLE)",
+    "cpu_seconds": "MAP(VARCHAR, DOUBLE)",
+}
+"""Name -> DuckDB's type of each column of the catalogue."""
 
 
 def update_dataset(root: Path, record: SequenceRecord, *, classes: Path | None = None) -> None:
     """Bring ``dataset.json`` and the catalogue's row of one sequence up to date.
 
-    Safe beside other builds of the same ROOT; writes nothing when nothing changed.
+    Safe beside other builds of the same ROOT; writes nothing, not even a lock, when nothing changed.
 
     Raises
     ------
     OutputError
         ROOT cannot be written.
     """
+    labels = read_class_table(classes) if classes is not None else ()
+    if _is_up_to_date(root, record, labels):
+        return
     with locked(root / ".work" / "dataset.lock", wait=True, message=""):
-        labels = read_class_table(classes) if classes is not None else ()
-        _update_dataset_file(root, record, labels)
+        _remove_leftovers(root)
+        value, merged = _dataset_values(root, record, labels)
+        if merged != value:
+            write_json(root / DATASET_NAME, merged)
         _update_catalog(root, record)
 
 
@@ -66,8 +68,8 @@ def rebuild_catalog(root: Path) -> int:
     return len(rows)
 
 
-def read_catalog(root: Path) -> pa.Table:
-    """Read ``catalog.parquet``.
+def read_catalog(root: Path) -> list[dict[str, Any]]:
+    """Read the rows of ``catalog.parquet``; maps and lists as dicts and lists.
 
     Raises
     ------
@@ -76,12 +78,15 @@ def read_catalog(root: Path) -> pa.Table:
     """
     path = root / CATALOG_NAME
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        with _connect() as database:
+            result = database.execute("SELECT * FROM read_parquet($path)", {"path": str(path)})
+            columns = {column[0]: str(column[1]) for column in result.description or ()}
+            rows = result.fetchall()
+    except duckdb.Error as error:
         raise FormatError(f"{path} is not a readable catalogue: {error}") from error
-    if table.schema.names != CATALOG_SCHEMA.names:
+    if columns != CATALOG_COLUMNS:
         raise FormatError(f"{path} has other columns than this walkaround writes; rebuild it.")
-    return table
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def catalog_row(record: SequenceRecord) -> dict[str, Any]:
@@ -99,17 +104,38 @@ def catalog_row(record: SequenceRecord) -> dict[str, Any]:
         "seed": record.seed,
         "stages_done": list(stages),
         "last_key": list(stages.values())[-1].key if stages else "",
-        "scores": list(record.scores.items()),
-        "seconds": [(name, stage.seconds) for name, stage in stages.items()],
-        "cpu_seconds": [(name, stage.cpu_seconds) for name, stage in stages.items()],
+        "scores": dict(record.scores),
+        "seconds": {name: stage.seconds for name, stage in stages.items()},
+        "cpu_seconds": {name: stage.cpu_seconds for name, stage in stages.items()},
     }
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Remove the temporary files of writes that were cut off; the lock says that nobody writes now."""
+    try:
+        for name in (DATASET_NAME, CATALOG_NAME):
+            for path in root.glob(f".{Path(name).stem}.*.tmp{Path(name).suffix}"):
+                path.unlink()
+    except OSError as error:
+        raise output_error(root, error) from error
+
+
+def _is_up_to_date(root: Path, record: SequenceRecord, labels: tuple[str, ...]) -> bool:
+    """True when both files say what they should. Needs no lock: other builds change other rows."""
+    value, merged = _dataset_values(root, record, labels)
+    try:
+        rows = read_catalog(root)
+    except FormatError:
+        return False
+    mine = [row for row in rows if row["instance_id"] == record.instance_id]
+    return merged == value and mine == [catalog_row(record)]
 
 
 def _update_catalog(root: Path, record: SequenceRecord) -> None:
     rows: list[dict[str, Any]] | None = None
     if (root / CATALOG_NAME).exists():
         try:
-            rows = read_catalog(root).to_pylist()
+            rows = read_catalog(root)
         except FormatError as error:
             logger.warning("%s It is written again.", error)
     row = catalog_row(record)
@@ -131,13 +157,31 @@ def _rows_on_disk(root: Path) -> list[dict[str, Any]]:
 
 def _write_catalog(root: Path, rows: list[dict[str, Any]]) -> None:
     rows = sorted(rows, key=lambda row: (row["class_label"], row["instance_id"]))
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA), buffer)
-    write_bytes(root / CATALOG_NAME, buffer.getvalue())
+    values = {"rows": json.dumps(rows), "shape": json.dumps([CATALOG_COLUMNS])}
+    query = "SELECT row.* FROM (SELECT unnest(from_json($rows, $shape)) AS row)"
+    path = root / CATALOG_NAME
+    with atomic_path(path) as temporary, _connect() as database:
+        try:
+            database.sql(query, params=values).write_parquet(str(temporary))
+        except duckdb.IOException as error:
+            raise OutputError(f"{path} could not be written. Is the disk full? ({error})") from error
 
 
-def _update_dataset_file(root: Path, record: SequenceRecord, labels: tuple[str, ...]) -> None:
-    """Add new classes; keep whatever a person wrote into the file (name, licence, ...)."""
+def _connect() -> duckdb.DuckDBPyConnection:
+    """Open a database in memory: one thread, so that equal rows give equal bytes, and nothing downloaded."""
+    return duckdb.connect(
+        ":memory:",
+        config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False},
+    )
+
+
+def _dataset_values(
+    root: Path, record: SequenceRecord, labels: tuple[str, ...]
+) -> tuple[Any, dict[str, Any]]:
+    """Return what ``dataset.json`` holds (None without one) and what it should hold.
+
+    New classes are added; whatever a person wrote into it (name, licence, ...) stays.
+    """
     path = root / DATASET_NAME
     value: Any = None
     if path.exists():
@@ -158,5 +202,4 @@ def _update_dataset_file(root: Path, record: SequenceRecord, labels: tuple[str, 
     known = merged["classes"] if isinstance(merged["classes"], list) else []
     added = [label for label in (*labels, record.class_label) if label not in known]
     merged["classes"] = [*known, *dict.fromkeys(added)]
-    if merged != value:
-        write_json(path, merged)
+    return value, merged

@@ -1,4 +1,4 @@
-"""The class table of a dataset: a CSV file with one label a row."""
+"""The class table of a dataset: a CSV file with a column ``label``, or one label a line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from walkaround.errors import UsageError
 
 
 def read_class_table(path: Path) -> tuple[str, ...]:
-    """Read the column ``label`` (the first column when there is none), in the order of the file.
+    """Read the column ``label``, in the order of the file.
+
+    A file of one column needs no header: every line is a label then.
 
     Raises
     ------
     UsageError
-        The file cannot be read as CSV or holds no label.
+        The file cannot be read as CSV, has several columns but none named ``label``, or holds no label.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -23,13 +25,33 @@ def read_class_table(path: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"--classes {path} cannot be read as a CSV table: {reason}.") from error
-    header = [cell.strip().casefold() for cell in rows[0]] if rows else []
-    column, start = (header.index("label"), 1) if "label" in header else (0, 0)
+    column, start = _label_column(rows, path)
     labels = (row[column].strip() for row in rows[start:] if len(row) > column)
     unique = tuple(dict.fromkeys(label for label in labels if label))
     if not unique:
         raise UsageError(f"--classes {path} holds no label. Give a CSV table with a column 'label'.")
     return unique
+
+
+def _label_column(rows: list[list[str]], path: Path) -> tuple[int, int]:
+    """Return the column that holds the labels, and the first row that does."""
+    header = [cell.strip() for cell in rows[0]] if rows else []
+    folded = [cell.casefold() for cell in header]
+    if "label" in folded:
+        return folded.index("label"), 1
+    if max(map(len, rows), default=0) > 1:
+        listed = ", ".join(repr(name) for name in header)
+        raise UsageError(
+            f"--classes {path} has no column 'label'; its first line holds {listed}."
+            " Name the column of the labels 'label', or give a file of one column."
+        )
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if header and separator in header[0]:
+            raise UsageError(
+                f"--classes {path} has no column 'label'; its first line is {header[0]!r}."
+                f" Separate columns by commas, not by {name}."
+            )
+    return 0, 0
 
 
 def check_against_table(label: str, table: tuple[str, ...]) -> None:

@@ -22,21 +22,19 @@ def cuda_available() -> bool:
     return bool(getattr(pycolmap, "has_cuda", False)) and pycolmap.get_num_cuda_devices() > 0
 
 
-def run_colmap_cuda(
-    image_dir: Path, model: SparseModel, options: DepthOptions, progress: Progress
-) -> Iterator[tuple[int, Float32Array, BoolArray, Float32Array]]:
-    """Yield (view index, depth, depth_valid, confidence) of the undistorted views at working size.
-
-    Raises
-    ------
-    UsageError
-        No CUDA device, or a pycolmap without CUDA.
-    """
+def require_cuda() -> None:
+    """Raise UsageError without a CUDA device or with a pycolmap without CUDA."""
     if not cuda_available():
         raise UsageError(
             "--depth.backend colmap_cuda needs a CUDA device and a pycolmap built with CUDA; "
             "leave the option out to compute on the CPU."
         )
+
+
+def run_colmap_cuda(
+    image_dir: Path, model: SparseModel, options: DepthOptions, progress: Progress
+) -> Iterator[tuple[int, Float32Array, BoolArray, Float32Array]]:
+    """Yield (view index, depth, depth_valid, confidence) of the undistorted views at working size."""
     pycolmap = load_pycolmap()
     with tempfile.TemporaryDirectory(prefix="walkaround-") as scratch:
         sparse, dense = Path(scratch, "sparse"), Path(scratch, "dense")

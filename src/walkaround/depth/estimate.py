@@ -206,10 +206,13 @@ def to_image(camera: Camera, depth: Float32Array, valid: BoolArray, confidence: 
 def _colmap_cuda(
     image_dir: Path, model: SparseModel, options: DepthOptions, num_threads: int, progress: Progress
 ) -> Iterator[tuple[int, DepthMap]]:
-    from walkaround.depth.colmap_cuda import run_colmap_cuda
+    from walkaround.depth.colmap_cuda import require_cuda, run_colmap_cuda
 
-    for index, depth, valid, confidence in run_colmap_cuda(image_dir, model, options, progress):
-        yield index, to_image(model.views[index].camera, depth, valid, confidence)
+    require_cuda()  # at the call, not at the first map
+    return (
+        (index, to_image(model.views[index].camera, depth, valid, confidence))
+        for index, depth, valid, confidence in run_colmap_cuda(image_dir, model, options, progress)
+    )
 
 
 BACKENDS: dict[str, DepthBackend] = {"patchmatch": _patchmatch, "colmap_cuda": _colmap_cuda}

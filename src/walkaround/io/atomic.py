@@ -21,7 +21,14 @@ def output_error(path: Path, error: OSError) -> OutputError:
         return OutputError(
             f"{path} cannot be written ({error.strerror}). Choose another --out or change its rights."
         )
-    return OutputError(f"{path} could not be written: {error}.")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        file = next((part for part in (path, *path.parents) if part.is_file()), path)
+        return OutputError(f"{path} cannot be written: {file} is a file, not a folder. Choose another --out.")
+    if error.errno == errno.EISDIR:
+        return OutputError(
+            f"{path} cannot be written: it is a folder. Choose another --out, or move it away."
+        )
+    return OutputError(f"{path} could not be written: {error.strerror or error}.")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +53,25 @@ class VideoInfo:
     """Packets that can be read: what a truncated file still has, not what its header promises."""
     promised_frames: int
     """What the header says; 0 when it says nothing."""
+    promised_s: float
+    """Duration that the header says; 0 when it says nothing."""
+    cut_off: bool
+    """Whether the file ends before its header says, or in the middle of a packet."""
     bit_depth: int
     transfer: str
     primaries: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PacketScan:
+    """What all readable packets of a file say, without decoding."""
+
+    times_s: list[float]
+    """Presentation times of the picture's packets, ascending."""
+    end_s: float
+    """Where the last packet of picture or sound ends."""
+    torn: bool
+    """Whether reading ended with an error, or the last packet of the picture is incomplete."""
 
 
 class VideoReader:
@@ -99,21 +116,26 @@ class VideoReader:
             start = time if start is None else start
             yield DecodedFrame(frame, index, time - start, self._pixel_aspect)
 
-    def packet_times(self) -> list[float]:
-        """Return the presentation times of all readable packets in seconds, ascending.
-
-        Decodes nothing, and leaves the file at its end: open another reader to decode.
-        """
+    def scan(self) -> PacketScan:
+        """Read all packets and decode none. Leaves the file at its end: open another reader to decode."""
         times: list[float] = []
+        end, torn = 0.0, False
+        streams = [s for s in self._container.streams if s.type in ("video", "audio")]
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._container.demux(streams):
                 if packet.size == 0 or packet.is_discard:
                     continue
                 stamp = packet.pts if packet.pts is not None else packet.dts
-                times.append(float(stamp * packet.time_base) if stamp is not None else len(times) / 30.0)
+                time = float(stamp * packet.time_base) if stamp is not None else len(times) / 30.0
+                length = float(packet.duration * packet.time_base) if packet.duration else 0.0
+                end = max(end, time + length)
+                if packet.stream_index == self._stream.index:
+                    times.append(time)
+                    torn = bool(packet.is_corrupt)
         except av.error.FFmpegError as error:
+            torn = True
             logger.debug("reading %s ended early: %s", self._path, error)
-        return sorted(times)
+        return PacketScan(times_s=sorted(times), end_s=end, torn=torn)
 
     def first_frame(self) -> Any:
         """Return libav's first frame that decodes."""
@@ -130,6 +152,16 @@ class VideoReader:
     def promised_frames(self) -> int:
         """The number of frames in the header; 0 when it has none."""
         return int(self._stream.frames)
+
+    @property
+    def promised_s(self) -> float:
+        """The duration in the header, of the picture or else of the whole file; 0 when it has none."""
+        if self._stream.duration and self._stream.time_base:
+            return float(self._stream.duration * self._stream.time_base)
+        tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", self._stream.metadata.get("DURATION", ""))
+        if tag:  # Matroska
+            return 3600.0 * float(tag[1]) + 60.0 * float(tag[2]) + float(tag[3])
+        return max(0.0, float(self._container.duration or 0) / av.time_base)
 
     @property
     def pixel_aspect(self) -> float:
@@ -166,13 +198,13 @@ def probe_video(path: Path) -> VideoInfo:
         The file is missing, empty, not a video, holds only sound, or no frame decodes.
     """
     with VideoReader(path, num_threads=1) as reader:
-        times = reader.packet_times()
+        scan = reader.scan()
     with VideoReader(path, num_threads=1) as reader:
         frame = reader.first_frame()
         turn, _ = orientation(frame)
         shown_hw = square_pixel_hw(frame.height, frame.width, reader.pixel_aspect)
         height, width = shown_hw[::-1] if turn % 180 else shown_hw
-        duration, rate, variable = _timing(times)
+        duration, rate, variable = _timing(scan.times_s)
         return VideoInfo(
             codec=reader.codec,
             coded_width=frame.width,
@@ -183,12 +215,26 @@ def probe_video(path: Path) -> VideoInfo:
             frame_rate=rate,
             variable_frame_rate=variable,
             duration_s=duration,
-            num_frames=len(times),
+            num_frames=len(scan.times_s),
             promised_frames=reader.promised_frames,
+            promised_s=reader.promised_s,
+            cut_off=scan.torn or ends_early(scan, reader.promised_s),
             bit_depth=bit_depth(frame),
             transfer=transfer(frame),
             primaries=primaries(frame),
         )
+
+
+def ends_early(scan: PacketScan, promised_s: float) -> bool:
+    """Return whether the packets end clearly (two pictures, 0.1 s and 1 %) before the promised duration.
+
+    The count of frames in the header is no measure: AVI counts ticks there, and edit lists leave frames out.
+    """
+    if len(scan.times_s) < 2:
+        return False
+    step = float(np.median(np.diff(scan.times_s)))
+    end = max(scan.end_s, scan.times_s[-1] + step)
+    return promised_s - end > max(0.1, 1.5 * step, 0.01 * promised_s)
 
 
 def _open(path: Path) -> Any:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class MasksOptions:
     """Object masks."""
 
-    model: str | None = None
-    """Path of an ONNX segmentation model to help at the edges; without it geometry and colour decide."""
+    model: Path | None = None
+    """An ONNX segmentation model to help at the edges; without it geometry and colour decide."""
     max_size: int = 960
     """Long side in pixels at which masks are solved; they are written at the images' size."""
     grid: int = 144

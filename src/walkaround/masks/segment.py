@@ -226,7 +226,7 @@ def _learned(views: list[MaskView], options: MasksOptions) -> list[Float32Array]
         return None
     from walkaround.masks.onnx import OnnxModel
 
-    model = OnnxModel(Path(options.model))
+    model = OnnxModel(options.model)
     return [model.fg_probability(view.image_srgb[..., ::-1]) for view in views]
 
 

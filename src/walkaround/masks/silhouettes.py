@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 from scipy import ndimage
 
+from walkaround.geometry.pinhole import MIN_DEPTH, pack_intrinsics, project_point
 from walkaround.masks.solid import MaskView, Solid
 from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray
 
@@ -23,15 +24,9 @@ def _splat(points, rotation, translation, c, voxel, out):  # type: ignore[no-unt
     height, width = out.shape
     for n in range(points.shape[0]):
         p = points[n]
-        z = rotation[2, 0] * p[0] + rotation[2, 1] * p[1] + rotation[2, 2] * p[2] + translation[2]
-        if z <= 1e-6:
+        u, v, z = project_point(p[0], p[1], p[2], rotation, translation, c)
+        if z <= MIN_DEPTH:
             continue
-        x = (rotation[0, 0] * p[0] + rotation[0, 1] * p[1] + rotation[0, 2] * p[2] + translation[0]) / z
-        y = (rotation[1, 0] * p[0] + rotation[1, 1] * p[1] + rotation[1, 2] * p[2] + translation[1]) / z
-        r2 = x * x + y * y
-        radial = 1.0 + r2 * (c[4] + r2 * c[5])
-        u = c[0] * x * radial + c[2]
-        v = c[1] * y * radial + c[3]
         half = 0.5 * voxel * c[0] / z
         u0, u1 = max(0, int(np.floor(u - half))), min(width - 1, int(np.floor(u + half)))
         v0, v1 = max(0, int(np.floor(v - half))), min(height - 1, int(np.floor(v + half)))
@@ -44,8 +39,8 @@ def _splat(points, rotation, translation, c, voxel, out):  # type: ignore[no-unt
 def render_silhouette(solid: Solid, points: FloatArray, view: MaskView) -> Float32Array:
     """Return the (h, w) depth of the solid in the view, 0 where it is not."""
     out = np.zeros(view.size_hw, dtype=np.float32)
-    pose, K, bend = view.view.cam_from_world, view.K, view.view.camera.distortion
-    c = np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2], bend[0], bend[1]])
+    pose = view.view.cam_from_world
+    c = pack_intrinsics(view.K, view.view.camera.distortion)
     rotation, translation = np.ascontiguousarray(pose[:3, :3]), np.ascontiguousarray(pose[:3, 3])
     _splat(points, rotation, translation, c, solid.voxel, out)
     return out

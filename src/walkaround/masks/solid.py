@@ -19,6 +19,7 @@ from numba import njit, prange
 from scipy import ndimage
 
 from walkaround.geometry import normalised_rays
+from walkaround.geometry.pinhole import MIN_DEPTH, pack_intrinsics, project_point
 from walkaround.geometry.plane import fit_plane
 from walkaround.types import BoolArray, Float32Array, FloatArray, IntArray, View
 
@@ -146,20 +147,10 @@ def _vote(occupied, origin, voxel, depths, voids, sizes, rotations, translations
                 py = origin[1] + j * voxel
                 pz = origin[2] + k * voxel
                 for s in range(rotations.shape[0]):
-                    R = rotations[s]
-                    t = translations[s]
-                    z = R[2, 0] * px + R[2, 1] * py + R[2, 2] * pz + t[2]
-                    if z <= 1e-6:
+                    x, y, z = project_point(px, py, pz, rotations[s], translations[s], intrinsics[s])
+                    if z <= MIN_DEPTH:
                         continue
-                    x = R[0, 0] * px + R[0, 1] * py + R[0, 2] * pz + t[0]
-                    y = R[1, 0] * px + R[1, 1] * py + R[1, 2] * pz + t[1]
-                    c = intrinsics[s]
-                    x /= z
-                    y /= z
-                    r2 = x * x + y * y
-                    radial = 1.0 + r2 * (c[4] + r2 * c[5])
-                    u = int(np.floor(c[0] * x * radial + c[2]))
-                    v = int(np.floor(c[1] * y * radial + c[3]))
+                    u, v = int(np.floor(x)), int(np.floor(y))
                     if u < 0 or v < 0 or u >= sizes[s, 1] or v >= sizes[s, 0]:
                         continue
                     votes[i, j, k, 3] += 1
@@ -182,16 +173,10 @@ def _count_inside(points, masks, sizes, rotations, translations, intrinsics):  #
     for n in prange(points.shape[0]):
         p = points[n]
         for s in range(rotations.shape[0]):
-            R, t, c = rotations[s], translations[s], intrinsics[s]
-            z = R[2, 0] * p[0] + R[2, 1] * p[1] + R[2, 2] * p[2] + t[2]
-            if z <= 1e-6:
+            x, y, z = project_point(p[0], p[1], p[2], rotations[s], translations[s], intrinsics[s])
+            if z <= MIN_DEPTH:
                 continue
-            x = (R[0, 0] * p[0] + R[0, 1] * p[1] + R[0, 2] * p[2] + t[0]) / z
-            y = (R[1, 0] * p[0] + R[1, 1] * p[1] + R[1, 2] * p[2] + t[1]) / z
-            r2 = x * x + y * y
-            radial = 1.0 + r2 * (c[4] + r2 * c[5])
-            u = int(np.floor(c[0] * x * radial + c[2]))
-            v = int(np.floor(c[1] * y * radial + c[3]))
+            u, v = int(np.floor(x)), int(np.floor(y))
             if u < 0 or v < 0 or u >= sizes[s, 1] or v >= sizes[s, 0]:
                 continue
             counts[n, 1] += 1
@@ -223,10 +208,7 @@ def camera_arrays(views: list[MaskView]) -> dict[str, Any]:
         h, w = view.size_hw
         depths[n, :h, :w], voids[n, :h, :w] = view.depth, view.void
     poses = np.stack([view.view.cam_from_world for view in views])
-    rows = []
-    for view in views:
-        K, bend = view.K, view.view.camera.distortion
-        rows.append([K[0, 0], K[1, 1], K[0, 2], K[1, 2], bend[0], bend[1]])
+    rows = [pack_intrinsics(view.K, view.view.camera.distortion) for view in views]
     return {
         "depths": depths,
         "voids": voids,

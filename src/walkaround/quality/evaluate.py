@@ -15,6 +15,8 @@ from walkaround.errors import FormatError
 from walkaround.geometry import Similarity, robust_similarity
 from walkaround.io.colmap import read_sparse_model
 from walkaround.io.pointcloud import read_ply
+from walkaround.quality._doubts import find_doubts
+from walkaround.quality.rules import RULES_BY_CODE
 from walkaround.quality.truth import Truth, TruthFrame, read_mesh, read_truth
 from walkaround.types import FloatArray, View
 
@@ -84,6 +86,10 @@ class Evaluation:
     num_cloud_points: int
     scale: float
     """Truth units a sequence unit."""
+    status: str = ""
+    """Of the sequence, with its reasons."""
+    doubts: tuple[str, ...] = ()
+    """Why the truth may be that of something else."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested numbers, for JSON."""
@@ -107,30 +113,60 @@ def evaluate_sequence(sequence_dir: Path, truth_dir: Path) -> Evaluation:
     Raises
     ------
     FormatError
-        The sequence or the truth is malformed, or fewer than three registered frames have a truth.
+        The sequence or the truth is malformed, the sequence was rejected before it had cameras, or fewer
+        than three registered frames have a truth.
     """
     truth = read_truth(truth_dir)
     record = _read_record(sequence_dir)
+    _check_status(sequence_dir, record)
     views = {view.frame.image: view for view in read_sparse_model(sequence_dir / "sparse" / "0").views}
     pairs = _match(record["frames"], views, truth)
     placed = [pair for pair in pairs if pair.view is not None]
     if len(placed) < 3:
         raise FormatError(
-            f"{sequence_dir}: only {len(placed)} registered frames match the truth in {truth.folder}, not 3."
-            " Is it the truth of this capture?"
+            f"{sequence_dir}: {len(placed)} registered frames match the truth in {truth.folder}; 3 are needed"
+            f" to compare. {len(views)} of {len(record['frames'])} frames are registered, and the truth knows"
+            f" {len(pairs)} of them. Is it the truth of this capture?"
         )
     estimated = np.array([pair.view.centre for pair in placed if pair.view is not None])
     true = np.array([_centre(pair.truth.cam_from_world) for pair in placed])
     align = robust_similarity(true, estimated)
     cloud, num_points = _cloud(sequence_dir, truth, pairs, align)
+    cameras = _cameras(placed, truth, align, len(record["frames"]), len(views))
+    masks = _masks(sequence_dir, truth, pairs)
     return Evaluation(
-        cameras=_cameras(placed, truth, align, len(record["frames"]), len(views)),
-        masks=_masks(sequence_dir, truth, pairs),
+        cameras=cameras,
+        masks=masks,
         depth=_depth(sequence_dir, truth, placed, align.scale, record["depth_scale"]),
         cloud=cloud,
         num_cloud_points=num_points,
         scale=align.scale,
+        status=" ".join([record["status"], *record["reasons"]]),
+        doubts=find_doubts(
+            truth,
+            views,
+            num_frames=len(record["frames"]),
+            num_known=len(pairs),
+            num_source_frames=record["num_source_frames"],
+            cameras=cameras,
+            masks=masks,
+        ),
     )
+
+
+def _check_status(sequence_dir: Path, record: dict[str, Any]) -> None:
+    """Raise FormatError when the sequence never got cameras, saying why."""
+    if any((sequence_dir / "sparse" / "0").glob("images.*")):
+        return
+    if record["status"] == "rejected":
+        rules = [RULES_BY_CODE.get(code) for code in record["reasons"]]
+        pairs = zip(record["reasons"], rules, strict=True)
+        codes = ", ".join(code for code, rule in pairs if rule is None or rule.verdict == "reject")
+        raise FormatError(
+            f"{sequence_dir} was rejected ({codes}) before it had cameras, so nothing can be compared."
+            f" {record['message']}"
+        )
+    raise FormatError(f"{sequence_dir} has no cameras yet (sparse/0). Finish its build first.")
 
 
 def _read_record(sequence_dir: Path) -> dict[str, Any]:
@@ -145,9 +181,23 @@ def _read_record(sequence_dir: Path) -> dict[str, Any]:
             }
             for f in record["frames"]
         ]
-        return {"frames": frames, "depth_scale": float(record["depth_scale"])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FormatError(f"{path} is not a readable sequence record: {error!r}.") from error
+        return {
+            "frames": frames,
+            "depth_scale": float(record["depth_scale"]),
+            "status": str(record.get("status", "")),
+            "reasons": [str(code) for code in record.get("reasons", [])],
+            "message": str(record.get("message", "")),
+            "num_source_frames": int(record.get("source", {}).get("num_frames") or 0),
+        }
+    except OSError as error:
+        raise FormatError(
+            f"{path} cannot be read ({error.strerror}). Pass the folder of one sequence,"
+            " ROOT/<class label>/<instance id>."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FormatError(
+            f"{path} is not a readable sequence record ({type(error).__name__}: {error})."
+        ) from error
 
 
 def _match(frames: list[dict[str, Any]], views: dict[str, View], truth: Truth) -> list[_Pair]:
@@ -331,7 +381,8 @@ def _score(threshold: float, precision: float, recall: float) -> CloudScore:
 def format_evaluation(evaluation: Evaluation) -> str:
     """Lay the numbers out as a table for people."""
     c = evaluation.cameras
-    rows = [
+    rows = [("status", evaluation.status)] if evaluation.status.startswith("rejected") else []
+    rows += [
         ("frames registered", f"{c.num_registered} of {c.num_frames} ({c.num_compared} compared)"),
         ("camera centre", f"{c.centre_median_percent:.3f} % median, {c.centre_worst_percent:.3f} % worst"),
         ("camera rotation", f"{c.rotation_median_deg:.3f} deg median, {c.rotation_worst_deg:.3f} deg worst"),
@@ -349,5 +400,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
     for s in evaluation.cloud or ():
         text = f"F {s.f_score:.3f}  (precision {s.precision:.3f}, recall {s.recall:.3f})"
         rows.append((f"cloud at {s.threshold_percent:g} %", text))
+    if evaluation.doubts:
+        rows.append(("warning", " ".join(evaluation.doubts)))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)

@@ -29,6 +29,8 @@ class TruthFrame:
     timestamp_s: float | None
     cam_from_world: FloatArray  # (4, 4)
     K: FloatArray | None  # (3, 3)
+    size_wh: tuple[int, int] | None = None
+    """Width and height of the image in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def read_truth(path: Path) -> Truth:
             timestamp_s=frame.timestamp_s,
             cam_from_world=frame.cam_from_world,
             K=frame.K,
+            size_wh=frame.size_wh,
         )
         for frame in frames
     ]
@@ -158,7 +161,12 @@ def _frame(entry: Any, number: int, file: Path) -> TruthFrame:
     if not isinstance(index, int) or not (time is None or isinstance(time, int | float)):
         raise FormatError(f"{where}: source_index must be a whole number, timestamp_s a number.")
     K = _array(entry["K"], (3, 3), f"{where}: K") if "K" in entry else None
-    return TruthFrame(image=name, source_index=index, timestamp_s=time, cam_from_world=pose, K=K)
+    width, height = entry.get("width"), entry.get("height")
+    size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    return TruthFrame(
+        image=name, source_index=index, timestamp_s=time, cam_from_world=pose, K=K,
+        size_wh=size,
+    )  # fmt: skip
 
 
 def _array(value: Any, shape: tuple[int, ...], what: str) -> FloatArray:

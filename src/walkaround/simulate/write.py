@@ -6,18 +6,21 @@ import dataclasses
 import io
 import json
 import logging
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 
-from walkaround.errors import OutputError
+from walkaround.errors import OutputError, UsageError
 from walkaround.io.atomic import atomic_path, output_error, write_bytes, write_json
+from walkaround.io.locks import locked
 from walkaround.simulate.motion import CameraPath, make_path
 from walkaround.simulate.options import SimulateOptions
 from walkaround.simulate.render import RenderedFrame, render_frame
@@ -25,7 +28,9 @@ from walkaround.simulate.scene import Scene, bake_light, make_scene
 from walkaround.types import ByteArray, FloatArray, Progress, no_progress
 
 logger = logging.getLogger(__name__)
-_VERSION = 3
+_VERSION = 4
+_FOLDERS = {"images": ".png", "masks": ".png", "depth": ".npz"}
+_SCRATCH = ".simulate.tmp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,29 +45,61 @@ class SimulatedCapture:
 
 
 def simulate_capture(
-    out: Path, *, options: SimulateOptions, progress: Progress = no_progress, num_threads: int = 2
+    out: Path,
+    *,
+    options: SimulateOptions,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    num_threads: int = 2,
 ) -> SimulatedCapture:
     """Render a walk-around and write ``capture.mp4`` with its truth into ``out``.
 
-    A finished capture with the same options is kept as it is; anything else that an earlier run wrote is
-    replaced. The world is the object's own frame, z up, metres, also when the object moves.
+    A finished capture with the same options is kept as it is. Everything is rendered into a hidden folder
+    and moved when complete, ``cameras.json`` last, so an interrupted run leaves nothing that looks finished.
+    The world is the object's own frame, z up, metres, also when the object moves.
+
+    Parameters
+    ----------
+    overwrite
+        Replace a capture that was made with other options.
 
     Raises
     ------
     UsageError
-        An option makes no sense.
+        An option makes no sense, or ``out`` holds something else and ``overwrite`` is False.
     OutputError
-        ``out`` cannot be written.
+        ``out`` cannot be written, or another process simulates into it.
     """
     options.check()
-    paths = SimulatedCapture(
-        truth_dir=out, video_path=out / "capture.mp4", image_dir=out / "images", mesh_path=out / "mesh.ply"
-    )
+    paths = _paths(out)
     if _finished(paths, options):
         logger.info("kept the finished capture in %s", out)
         return paths
+    if not overwrite:
+        _refuse_other(paths, options)
     start = time.perf_counter()
-    _clear(paths)
+    message = f"Another walkaround is simulating into {out}. Wait until it ends, or stop it."
+    with locked(out / ".simulate.lock", wait=False, message=message):
+        scratch = _paths(out / _SCRATCH)
+        try:
+            _make_empty(scratch.truth_dir)
+            _render(scratch, options, progress, num_threads)
+        except BaseException:
+            shutil.rmtree(scratch.truth_dir, ignore_errors=True)
+            raise
+        _install(scratch, paths)
+    logger.info("simulate: %.1f s", time.perf_counter() - start)
+    return paths
+
+
+def _paths(out: Path) -> SimulatedCapture:
+    return SimulatedCapture(
+        truth_dir=out, video_path=out / "capture.mp4", image_dir=out / "images", mesh_path=out / "mesh.ply"
+    )
+
+
+def _render(paths: SimulatedCapture, options: SimulateOptions, progress: Progress, num_threads: int) -> None:
+    """Write a whole capture into an empty folder."""
     scene = make_scene(options)
     focal_px = options.focal_35mm / 36.0 * max(options.size)
     K = np.array(
@@ -79,17 +116,29 @@ def simulate_capture(
         "options": dataclasses.asdict(options),
         "frames": records,
     }
-    write_json(out / "cameras.json", truth)
-    logger.info("simulate: %.1f s", time.perf_counter() - start)
-    return paths
+    write_json(paths.truth_dir / "cameras.json", truth)
+
+
+def _read_truth(out: Path) -> dict[str, Any]:
+    """Return what ``cameras.json`` holds, empty when it is missing or not an object."""
+    try:
+        record = json.loads((out / "cameras.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _plain_options(options: SimulateOptions) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(options)))
+    return plain
 
 
 def _finished(paths: SimulatedCapture, options: SimulateOptions) -> bool:
+    record = _read_truth(paths.truth_dir)
     try:
-        record = json.loads((paths.truth_dir / "cameras.json").read_text(encoding="utf-8"))
-        same = record["options"] == json.loads(json.dumps(dataclasses.asdict(options)))
+        same = record["options"] == _plain_options(options)
         names = [str(frame["image"]) for frame in record["frames"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return False
     files = [paths.video_path, paths.mesh_path, *(paths.image_dir / name for name in names)]
     for name in names:
@@ -99,15 +148,55 @@ def _finished(paths: SimulatedCapture, options: SimulateOptions) -> bool:
     return bool(same and there and record.get("simulate_version") == _VERSION)
 
 
-def _clear(paths: SimulatedCapture) -> None:
-    """Remove what an earlier simulation wrote here, and nothing else."""
+def _refuse_other(paths: SimulatedCapture, options: SimulateOptions) -> None:
+    """Raise UsageError when ``out`` holds anything but a damaged capture of these options."""
+    out = paths.truth_dir
+    remedy = "Pass --overwrite to replace it, or choose another folder."
+    if not (out / "cameras.json").exists():
+        there = [name for name in (*_FOLDERS, "capture.mp4", "mesh.ply") if (out / name).exists()]
+        if there and not (out / _SCRATCH).exists():  # else: a run that was killed while it moved its files
+            raise UsageError(f"{out} holds {', '.join(there)} but no finished capture. {remedy}")
+        return
+    record = _read_truth(out)
+    old = record.get("options")
+    if not isinstance(old, dict) or "simulate_version" not in record:
+        raise UsageError(f"{out} holds a cameras.json that walkaround simulate did not write. {remedy}")
+    new = _plain_options(options)
+    differing = [
+        f"{name} {old.get(name)!r}, not {new.get(name)!r}"
+        for name in {**new, **old}
+        if old.get(name) != new.get(name)
+    ]
+    if record["simulate_version"] != _VERSION:
+        differing.append(f"version {record['simulate_version']} of the renderer, not {_VERSION}")
+    if differing:
+        raise UsageError(f"{out} holds a capture made with {'; '.join(differing)}. {remedy}")
+
+
+def _make_empty(folder: Path) -> None:
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
+def _install(scratch: SimulatedCapture, paths: SimulatedCapture) -> None:
+    """Remove what an earlier simulation wrote, and nothing else, and move the new files to their place."""
     out = paths.truth_dir
     try:
         (out / "cameras.json").unlink(missing_ok=True)
-        for folder, ending in (("images", ".png"), ("masks", ".png"), ("depth", ".npz")):
-            (out / folder).mkdir(parents=True, exist_ok=True)
+        for folder, ending in _FOLDERS.items():
+            (out / folder).mkdir(exist_ok=True)
             for path in (out / folder).glob(f"[0-9][0-9][0-9]*{ending}"):
                 path.unlink()
+            for path in sorted((scratch.truth_dir / folder).iterdir()):
+                path.replace(out / folder / path.name)
+        scratch.mesh_path.replace(paths.mesh_path)
+        scratch.video_path.replace(paths.video_path)
+        (scratch.truth_dir / "cameras.json").replace(out / "cameras.json")
+        shutil.rmtree(scratch.truth_dir)
     except OSError as error:
         raise output_error(out, error) from error
 
@@ -206,7 +295,10 @@ class _Encoder:
         context.thread_count = 1
         context.colorspace, context.color_range = 1, 1
         context.color_primaries, context.color_trc = 1, 1
-        self._stream.options = {"crf": str(options.crf), "preset": "medium", "threads": "1"}
+        # x264's adaptive quantisation gives other bytes about once in 30 runs, even with one thread
+        self._stream.options = {
+            "crf": str(options.crf), "preset": "medium", "threads": "1", "x264-params": "aq-mode=0",
+        }  # fmt: skip
 
     def __enter__(self) -> _Encoder:
         return self
