@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from walkaround.cameras.consistency import check_cameras, temporal_jumps
 from walkaround.cameras.ladder import is_enough, ladder, overall
 from walkaround.cameras.mend import Scene, replace_cameras, retriangulate
 from walkaround.cameras.normalise import apply_similarity, arc_around, normalise
-from walkaround.cameras.pairs import sequential_pairs, similar_pairs
+from walkaround.cameras.pairs import follow_each_other, sequential_pairs, similar_pairs
 from walkaround.cameras.scoring import measure_model
 from walkaround.cameras.viewgraph import ViewGraph, read_view_graph
 from walkaround.errors import SequenceRejected, UsageError
@@ -195,9 +196,12 @@ def test_a_folded_model_loses_to_a_right_one_with_fewer_frames() -> None:
 
 def test_the_ladder_stops_only_when_all_is_well() -> None:
     options = CamerasOptions()
-    assert is_enough(scores_of(), options)
+    attempt = ladder(ordered=True, options=options)[0]
+    assert is_enough(scores_of(), options, attempt)
+    demanding = dataclasses.replace(attempt, enough_consistency=0.97)
+    assert not is_enough(scores_of(), options, demanding)
     for weak in ({"registered_share": 0.9}, {"camera_consistency": 0.3}, {"reprojection_error_px": 3.0}):
-        assert not is_enough(scores_of(**weak), options)
+        assert not is_enough(scores_of(**weak), options, attempt)
     for ordered in (True, False):
         names = [attempt.name for attempt in ladder(ordered=ordered, options=options)]
         assert len(set(names)) == len(names) >= 4
@@ -212,6 +216,24 @@ def test_sequential_pairs_close_the_loop() -> None:
     assert (0, 9) in pairs and (2, 8) not in pairs
     assert {(i, i + 1) for i in range(9)} | {(i, i + 2) for i in range(8)} <= pairs
     assert len(pairs) == 9 + 8 + 1
+
+
+def walk_counts(n: int) -> np.ndarray:
+    step = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+    step = np.minimum(step, n - step)
+    return np.asarray(20 + 150 * np.exp(-step / 2.0) * (step > 0), dtype=np.int64)
+
+
+def test_a_walk_is_told_from_photos_in_no_order() -> None:
+    counts = walk_counts(24)
+    assert follow_each_other(counts)
+    order = np.random.default_rng(1).permutation(24)
+    assert not follow_each_other(counts[order][:, order])
+    torn = counts.copy()
+    torn[11, 12] = torn[12, 11] = 3
+    assert not follow_each_other(torn)
+    assert not follow_each_other(np.full((24, 24), 5))
+    assert not follow_each_other(counts[:3, :3])
 
 
 def test_similar_pairs_hold_each_photos_best_and_a_weak_bridge() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from walkaround.cameras.features import Sizes, extract_features
 from walkaround.cameras.ladder import Attempt, is_enough, overall
 from walkaround.cameras.mapping import run_mapper
 from walkaround.cameras.mend import Scene, replace_cameras, retriangulate
-from walkaround.cameras.normalise import normalise
+from walkaround.cameras.normalise import Normalisation, normalise
 from walkaround.cameras.options import CamerasOptions
 from walkaround.cameras.pairs import choose_pairs
 from walkaround.cameras.scoring import measure_model
@@ -30,6 +31,8 @@ NATIVE_ERRORS = (RuntimeError, ValueError, IndexError, KeyError)
 """What pycolmap raises when something inside it goes wrong."""
 SUSPECT = 0.6
 """A camera whose support is below this is taken out and placed again."""
+TORN = 0.1
+"""A walk whose two sides of a step share less than this share of their matches has come apart there."""
 FALSE_PAIR = 0.5
 """A pair of which the poses explain less than this share is held to be a false match."""
 
@@ -39,6 +42,7 @@ class Candidate:
     """One model that an attempt found, normalised."""
 
     attempt: str
+    reconstruction: Any  # pycolmap.Reconstruction, not normalised
     model: SparseModel
     scores: dict[str, float]
     notes: dict[str, Any]
@@ -98,13 +102,53 @@ def make_attempt(attempt: Attempt, job: Job) -> Candidate | None:
         candidate = _best_of(found, f"{attempt.name}/{variant}", target, job)
         if candidate is not None and (best is None or candidate.rank > best.rank):
             best = candidate
-        if best is not None and is_enough(best.scores, job.options):
+        if best is not None and is_enough(best.scores, job.options, attempt):
             break
+    if best is not None and best.attempt != f"{attempt.name}/all":
+        best = completed(best, database, job)
     return best
+
+
+def completed(candidate: Candidate, database: Path, job: Job) -> Candidate:
+    """Triangulate and adjust a model from some of the pairs again with the matches of all pairs.
+
+    Its poses now tell right matches from false ones, and every right match makes it more precise.
+    """
+    graph = read_view_graph(database)
+    scene = _scene(database, graph, job)
+    try:
+        again = examine(retriangulate(_copy(candidate.reconstruction), scene), graph, job)
+    except NATIVE_ERRORS as error:
+        logger.warning("Cameras of %s could not be completed: %s", candidate.attempt, error)
+        return candidate
+    before = check_cameras(candidate.model, graph, ordered=job.ordered).score
+    if len(again.model.views) < len(candidate.model.views) or again.check.score < min(
+        before - 0.05, job.options.enough_consistency
+    ):
+        return candidate
+    normalised, world = normalise(again.model)
+    scores = measure_model(
+        normalised, num_frames=len(job.frames), num_models=int(candidate.scores["num_models"]),
+        consistency=candidate.scores["camera_consistency"],
+    )  # fmt: skip
+    notes = {**candidate.notes, **_world_notes(world)}
+    return dataclasses.replace(
+        candidate, reconstruction=again.reconstruction, model=normalised, scores=scores, notes=notes
+    )
 
 
 def prepare_database(attempt: Attempt, job: Job) -> Path:
     """Extract and match; attempts that share features add to the same database."""
+    database = prepare_features(attempt, job)
+    pairs = choose_pairs(attempt, job.names, database, options=job.options)
+    match_pairs(
+        database, pairs, attempt=attempt, seed=job.seed, num_threads=job.num_threads, scratch_dir=job.work
+    )
+    return database
+
+
+def prepare_features(attempt: Attempt, job: Job) -> Path:
+    """Extract the features of an attempt unless an earlier one did."""
     database = job.work / f"{attempt.features_key}.db"
     if not database.exists():
         extract_features(
@@ -116,10 +160,6 @@ def prepare_database(attempt: Attempt, job: Job) -> Path:
             focal_prior_px=job.focal_prior_px,
             num_threads=job.num_threads,
         )
-    pairs = choose_pairs(attempt, job.names, database, options=job.options)
-    match_pairs(
-        database, pairs, attempt=attempt, seed=job.seed, num_threads=job.num_threads, scratch_dir=job.work
-    )
     return database
 
 
@@ -191,17 +231,12 @@ def mend(found: Found, graph: ViewGraph, database: Path, job: Job) -> Found:
     suspects = [name for name, s in zip(registered, found.check.cameras, strict=True) if s < SUSPECT]
     if len(suspects) > 0.34 * len(registered):  # the model as a whole is wrong: a matter for another attempt
         return found
+    if len(found.check.cuts) and found.check.cuts.min() < TORN:  # nor can single cameras mend that
+        return found
     missing = [name for name in job.names if name not in registered]
     if not suspects and not (missing and len(registered) >= 0.5 * len(job.frames)):
         return found
-    scene = Scene(
-        database=database,
-        image_dir=job.image_dir,
-        scratch_dir=job.work,
-        graph=graph,
-        times=job.times,
-        seed=job.seed,
-    )
+    scene = _scene(database, graph, job)
     reconstruction = _copy(found.reconstruction)
     placed = replace_cameras(reconstruction, [*suspects, *missing], scene)
     if not suspects and not placed:
@@ -221,6 +256,17 @@ def mend(found: Found, graph: ViewGraph, database: Path, job: Job) -> Found:
     again.dropped = sorted(name for name in suspects if name not in names)
     logger.info("Mended cameras %s, dropped %s", again.mended, again.dropped)
     return again
+
+
+def _scene(database: Path, graph: ViewGraph, job: Job) -> Scene:
+    return Scene(
+        database=database,
+        image_dir=job.image_dir,
+        scratch_dir=job.work,
+        graph=graph,
+        times=job.times,
+        seed=job.seed,
+    )
 
 
 def _copy(reconstruction: Any) -> Any:
@@ -243,10 +289,16 @@ def _candidate(name: str, found: Found, models: list[list[str]], job: Job) -> Ca
         "models": [[view.frame.image for view in normalised.views], *apart],
         "mended": found.mended,
         "dropped": found.dropped,
-        "up_source": world.up_source,
-        "support_plane": list(world.support_plane) if world.support_plane else None,
+        **_world_notes(world),
     }
-    return Candidate(attempt=name, model=normalised, scores=scores, notes=notes)
+    return Candidate(
+        attempt=name, reconstruction=found.reconstruction, model=normalised, scores=scores, notes=notes
+    )
+
+
+def _world_notes(world: Normalisation) -> dict[str, Any]:
+    plane = world.support_plane
+    return {"up_source": world.up_source, "support_plane": list(plane) if plane else None}
 
 
 def separate_models(models: list[list[str]], kept: list[str]) -> list[list[str]]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
 
-from walkaround.cameras.attempt import MIN_VIEWS, NATIVE_ERRORS, Candidate, Job, make_attempt
+from walkaround.cameras.attempt import (
+    MIN_VIEWS,
+    NATIVE_ERRORS,
+    Candidate,
+    Job,
+    make_attempt,
+    prepare_features,
+)
 from walkaround.cameras.features import frame_sizes
 from walkaround.cameras.ladder import is_enough, ladder
 from walkaround.cameras.options import CamerasOptions, CamerasResult
+from walkaround.cameras.pairs import follow_each_other, image_similarity
 from walkaround.errors import SequenceRejected
 from walkaround.io.colmap import remove_tree
 from walkaround.types import Frame, Progress, no_progress
@@ -38,7 +47,8 @@ def estimate_cameras(
     focal_prior_px
         Focal length of the images as they lie on disk; None when unknown.
     ordered
-        The frames follow each other in time (a video).
+        The frames follow each other in time (a video). Photos that turn out to do so as well are treated
+        like a video: neighbours in time are the best evidence against a misplaced camera.
     scratch_dir
         For databases; created, and removed afterwards.
 
@@ -67,9 +77,20 @@ def estimate_cameras(
             seed=seed,
             num_threads=num_threads,
         )
+        if not ordered and photos_follow_each_other(job):
+            job = dataclasses.replace(job, ordered=True)
         return climb(job, progress)
     finally:
         remove_tree(work)
+
+
+def photos_follow_each_other(job: Job) -> bool:
+    """Return True when photos, by the order of their names, follow each other like the frames of a video."""
+    database = prepare_features(ladder(ordered=False, options=job.options)[0], job)
+    in_order = follow_each_other(image_similarity(database, job.names))
+    if in_order:
+        logger.info("The photos follow each other: treated like the frames of a video.")
+    return in_order
 
 
 def climb(job: Job, progress: Progress) -> CamerasResult:
@@ -97,7 +118,7 @@ def climb(job: Job, progress: Progress) -> CamerasResult:
         tried.append({"attempt": candidate.attempt, "scores": dict(candidate.scores)})
         if best is None or candidate.rank > best.rank:
             best = candidate
-        if is_enough(best.scores, job.options):
+        if is_enough(best.scores, job.options, attempt):
             break
     progress(1.0)
     if best is None:

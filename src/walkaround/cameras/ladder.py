@@ -28,6 +28,8 @@ class Attempt:
     """Pairs with fewer verified matches are dropped."""
     max_trials: int = 10000
     """Most RANSAC trials a pair; pairs that do not belong together use them all."""
+    enough_consistency: float = 0.0
+    """Asked of this attempt beyond ``CamerasOptions.enough_consistency``."""
     mapper: str = "incremental"
     """``incremental`` or ``global``."""
 
@@ -48,7 +50,8 @@ ORDERED_LADDER: tuple[Attempt, ...] = (
 """Video frames: neighbours first."""
 
 PHOTO_LADDER: tuple[Attempt, ...] = (
-    Attempt(name="photos", pairs="similar", max_trials=3000),
+    Attempt(name="photos", pairs="similar", max_trials=3000, enough_consistency=0.75),
+    Attempt(name="exhaustive", pairs="exhaustive"),
     Attempt(name="affine", pairs="exhaustive", feature_scale=1.5, affine=True),
     Attempt(name="more_features", pairs="exhaustive", image_scale=1.6, feature_scale=2.5),
     Attempt(name="global", pairs="exhaustive", image_scale=1.6, feature_scale=2.5, mapper="global"),
@@ -62,7 +65,9 @@ PHOTO_LADDER: tuple[Attempt, ...] = (
         guided=True,
     ),
 )
-"""Photo folders: the most similar pairs first, then all (of many photos, only more of the similar ones)."""
+"""Photos in no order: the most similar pairs first, then all (of many photos, only more of the similar ones).
+
+Few pairs leave little to tell a wrong model by, so the first attempt must be well beyond doubt."""
 
 
 def ladder(*, ordered: bool, options: CamerasOptions) -> tuple[Attempt, ...]:
@@ -71,11 +76,12 @@ def ladder(*, ordered: bool, options: CamerasOptions) -> tuple[Attempt, ...]:
     return steps[: options.max_attempts]
 
 
-def is_enough(scores: dict[str, float], options: CamerasOptions) -> bool:
+def is_enough(scores: dict[str, float], options: CamerasOptions, attempt: Attempt) -> bool:
     """Return True when no further attempt is needed."""
+    consistency = max(options.enough_consistency, attempt.enough_consistency)
     return (
         scores["registered_share"] >= options.enough_registered
-        and scores["camera_consistency"] >= options.enough_consistency
+        and scores["camera_consistency"] >= consistency
         and scores["reprojection_error_px"] <= options.enough_error_px
     )
 

@@ -30,8 +30,7 @@ def choose_pairs(
     all_limit = {"exhaustive": options.max_exhaustive, "similar": FEW_PHOTOS}.get(attempt.pairs, 0)
     if n <= all_limit:
         return [(names[i], names[j]) for i in range(n) for j in range(i + 1, n)]
-    by_name = read_top_descriptors(database, TOP_FEATURES)
-    counts = similarity_counts([by_name[name] for name in names])
+    counts = image_similarity(database, names)
     if attempt.pairs == "sequential":
         chosen = sequential_pairs(counts, options.overlap, options.loop_pairs)
     elif attempt.pairs == "similar":
@@ -39,6 +38,15 @@ def choose_pairs(
     else:
         chosen = similar_pairs(counts, SIMILAR_PHOTOS)
     return [(names[i], names[j]) for i, j in sorted(chosen)]
+
+
+def image_similarity(database: Path, names: list[str]) -> IntArray:
+    """Count matching descriptors of the largest features for all pairs, (N, N); kept beside the database."""
+    kept = database.with_suffix(".similarity.npy")
+    if not kept.exists():
+        by_name = read_top_descriptors(database, TOP_FEATURES)
+        np.save(kept, similarity_counts([by_name[name] for name in names]))
+    return np.asarray(np.load(kept))
 
 
 def sequential_pairs(counts: IntArray, overlap: int, loops: int) -> set[tuple[int, int]]:
@@ -56,6 +64,30 @@ def sequential_pairs(counts: IntArray, overlap: int, loops: int) -> set[tuple[in
         far.sort(key=lambda j: (-int(counts[i, j]), j))
         chosen |= {(min(i, j), max(i, j)) for j in far[:loops]}
     return chosen
+
+
+def follow_each_other(counts: IntArray) -> bool:
+    """Return True when images, in their order, look like the steps of one walk.
+
+    Nine of ten steps lead to one of an image's four most similar ones, and no step is broken: each has a
+    quarter of the usual number of matches.
+
+    Parameters
+    ----------
+    counts
+        (N, N) similarity of images, for instance counted descriptor matches.
+    """
+    n = len(counts)
+    if n < 6:
+        return False
+    steps = counts[np.arange(n - 1), np.arange(1, n)]
+    near = 0
+    for i in range(n - 1):
+        ahead = int((counts[i] > steps[i]).sum())
+        back = int((counts[i + 1] > steps[i]).sum())
+        near += min(ahead, back) < 4
+    usual = max(float(np.median(steps)), 4.0 * MIN_LOOP_MATCHES)
+    return bool(near >= 0.9 * (n - 1) and steps.min() >= 0.25 * usual)
 
 
 def similar_pairs(counts: IntArray, partners: int, following: int = 2) -> set[tuple[int, int]]:
