@@ -13,7 +13,6 @@ import dataclasses
 import importlib.metadata
 import logging
 import math
-import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from walkaround.frames.options import FramesOptions
 from walkaround.limits import check_limits
 from walkaround.masks.options import MasksOptions
 from walkaround.quality.rules import RULES_BY_CODE, judge
+from walkaround.threads import usable_cores
 from walkaround.types import CaptureInfo, Frame, Progress
 from walkaround.workspace import (
     Stage,
@@ -80,7 +80,7 @@ class BuildOptions:
 
     @property
     def num_threads(self) -> int:
-        return self.threads if self.threads > 0 else len(os.sched_getaffinity(0))
+        return self.threads if self.threads > 0 else usable_cores()
 
 
 def _no_frames(record: SequenceRecord) -> SequenceRecord:

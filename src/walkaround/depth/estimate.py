@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from walkaround.depth.warps import stack_maps, warps
 from walkaround.errors import SequenceRejected, UsageError
 from walkaround.geometry import normalised_rays
 from walkaround.io.depth import write_depth, write_grey
+from walkaround.threads import usable_cores
 from walkaround.types import BoolArray, Camera, Float32Array, Progress, SparseModel, no_progress
 
 _MIN_TEXTURE = 1.0  # grey levels: below it the patch holds only noise
@@ -83,7 +83,7 @@ def estimate_depth(
         raise UsageError(f"--depth.backend {name!r} is unknown; choose one of {', '.join(sorted(BACKENDS))}.")
     if len(model.views) < 2:
         raise SequenceRejected("no_depth", "Depth needs at least two registered views.", {"depth_share": 0.0})
-    return BACKENDS[name](image_dir, model, options, num_threads or os.cpu_count() or 1, progress)
+    return BACKENDS[name](image_dir, model, options, num_threads or usable_cores(), progress)
 
 
 def write_depth_maps(
