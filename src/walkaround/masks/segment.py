@@ -22,7 +22,6 @@ from walkaround.masks.silhouettes import (
     refine_outline,
     render_silhouette,
     seen_core,
-    surface_points,
 )
 from walkaround.masks.solid import MaskView, Solid, count_inside, find_object, find_void
 from walkaround.types import BoolArray, Float32Array, Frame, Progress, SparseModel, View, no_progress
@@ -175,7 +174,7 @@ def solve_masks(
     """
     bands = [max(2, round(0.005 * max(view.size_hw))) for view in views]
     evidence = list(run(lambda view: gather_evidence(view, solid), views))
-    surface = surface_points(solid)
+    surface = solid.surface
     first = list(run(lambda view: render_silhouette(solid, surface, view) > 0, views))
     rough = [
         seen_core(silhouette, e.on_object, e.elsewhere, band)
@@ -211,7 +210,7 @@ def hull_silhouettes(views: list[MaskView], solid: Solid, masks: list[BoolArray]
     hull = np.zeros_like(grown)
     hull[tuple(index[keep].T)] = True
     carved = Solid(occupied=hull, origin=solid.origin, voxel=solid.voxel, plane=solid.plane)
-    surface = surface_points(carved)
+    surface = carved.surface
     return [render_silhouette(carved, surface, view) > 0 for view in views]
 
 

@@ -5,17 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numba import njit
-from scipy import ndimage
 
 from walkaround.geometry.pinhole import MIN_DEPTH, pack_intrinsics, project_point
 from walkaround.masks.solid import MaskView, Solid
 from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray
-
-
-def surface_points(solid: Solid) -> FloatArray:
-    """Return the centres of the voxels at the solid's surface, (N, 3)."""
-    inner = ndimage.binary_erosion(solid.occupied)
-    return np.argwhere(solid.occupied & ~inner) * solid.voxel + solid.origin
 
 
 @njit(cache=True)
@@ -46,9 +39,9 @@ def render_silhouette(solid: Solid, points: FloatArray, view: MaskView) -> Float
     return out
 
 
-def belongs(solid: Solid, points: FloatArray, margin: int = 1) -> BoolArray:
-    """Return which (N, 3) world points lie within ``margin`` voxels of the solid and above its plane."""
-    grown = ndimage.binary_dilation(solid.occupied, np.ones((3, 3, 3), bool), iterations=margin)
+def belongs(solid: Solid, points: FloatArray) -> BoolArray:
+    """Return which (N, 3) world points lie within a voxel of the solid and above its plane."""
+    grown = solid.grown
     index = np.rint((points - solid.origin) / solid.voxel).astype(np.int64)
     inside = ((index >= 0) & (index < np.array(grown.shape))).all(axis=1)
     result = np.zeros(len(points), dtype=np.bool_)

@@ -11,6 +11,7 @@ Source of the carving rule: Kutulakos and Seitz 2000 (10.1023/A:1008191222954), 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -61,6 +62,17 @@ class Solid:
     origin: FloatArray  # (3,) centre of voxel (0, 0, 0)
     voxel: float
     plane: FloatArray | None  # support plane (a, b, c, d), normal up
+
+    @cached_property
+    def surface(self) -> FloatArray:
+        """Centres of the voxels at the surface, (N, 3)."""
+        inner = ndimage.binary_erosion(self.occupied)
+        return np.argwhere(self.occupied & ~inner) * self.voxel + self.origin
+
+    @cached_property
+    def grown(self) -> BoolArray:
+        """(nx, ny, nz): the voxels and all that touch them."""
+        return np.asarray(ndimage.binary_dilation(self.occupied, np.ones((3, 3, 3), bool)))
 
 
 def find_void(valid: BoolArray) -> BoolArray:
@@ -140,19 +152,28 @@ def _vote(occupied, origin, voxel, depths, voids, sizes, rotations, translations
     votes = np.zeros((nx, ny, nz, 5), np.uint8)
     for i in prange(nx):
         for j in range(ny):
-            for k in range(nz):
-                if not occupied[i, j, k]:
-                    continue
-                px = origin[0] + i * voxel
-                py = origin[1] + j * voxel
-                pz = origin[2] + k * voxel
-                for s in range(rotations.shape[0]):
-                    x, y, z = project_point(px, py, pz, rotations[s], translations[s], intrinsics[s])
-                    if z <= MIN_DEPTH:
+            px, py = origin[0] + i * voxel, origin[1] + j * voxel
+            for s in range(rotations.shape[0]):
+                # along a column of voxels the camera coordinates grow by one constant step
+                R = rotations[s]
+                dx, dy, dz = R[0, 2] * voxel, R[1, 2] * voxel, R[2, 2] * voxel
+                x0 = R[0, 0] * px + R[0, 1] * py + R[0, 2] * origin[2] + translations[s, 0]
+                y0 = R[1, 0] * px + R[1, 1] * py + R[1, 2] * origin[2] + translations[s, 1]
+                z0 = R[2, 0] * px + R[2, 1] * py + R[2, 2] * origin[2] + translations[s, 2]
+                fx, fy, cx, cy = intrinsics[s, 0], intrinsics[s, 1], intrinsics[s, 2], intrinsics[s, 3]
+                k1, k2 = intrinsics[s, 4], intrinsics[s, 5]
+                width, height = sizes[s, 1], sizes[s, 0]
+                for k in range(nz):
+                    z = z0 + k * dz
+                    if z <= MIN_DEPTH or not occupied[i, j, k]:
                         continue
-                    u, v = int(np.floor(x)), int(np.floor(y))
-                    if u < 0 or v < 0 or u >= sizes[s, 1] or v >= sizes[s, 0]:
+                    x, y = (x0 + k * dx) / z, (y0 + k * dy) / z
+                    r2 = x * x + y * y
+                    radial = 1.0 + r2 * (k1 + r2 * k2)
+                    x, y = fx * x * radial + cx, fy * y * radial + cy
+                    if x < 0.0 or y < 0.0 or x >= width or y >= height:
                         continue
+                    u, v = int(x), int(y)
                     votes[i, j, k, 3] += 1
                     d = depths[s, v, u]
                     if d > 0:
