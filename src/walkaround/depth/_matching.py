@@ -367,8 +367,9 @@ def refine_plane(packed, geometry, landing, offsets, patch, trust, deviation, w,
         d1 = (m1 * g0 + (h00 * h22 - h02 * h02) * g1 + (h01 * h02 - h00 * h12) * g2) / determinant
         d2 = (m2 * g0 + (h01 * h02 - h00 * h12) * g1 + (h00 * h11 - h01 * h01) * g2) / determinant
         largest = max(abs(d0), max(abs(d1), abs(d2)))
-        shrink = unit / max(f(1.0), largest)
-        w += d0 * shrink
-        wu += d1 * shrink * f(0.25)
-        wv += d2 * shrink * f(0.25)
+        # twice the step: the images' noise is in the matrix too, and makes the plain one too short
+        scale = f(2.0) * unit / max(f(1.0), largest)
+        w += d0 * scale
+        wu += d1 * scale * f(0.25)
+        wv += d2 * scale * f(0.25)
     return best_w, best_u, best_v
