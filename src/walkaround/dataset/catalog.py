@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,13 @@ def update_dataset(root: Path, record: SequenceRecord, *, classes: Path | None =
         ROOT cannot be written.
     """
     labels = read_class_table(classes) if classes is not None else ()
+    lock = root / ".work" / "dataset.lock"
     if _is_up_to_date(root, record, labels):
+        if lock.exists():  # left by a run killed at its very end
+            with suppress(OutputError), locked(lock, wait=True, message=""):
+                _remove_leftovers(root)
         return
-    with locked(root / ".work" / "dataset.lock", wait=True, message=""):
+    with locked(lock, wait=True, message=""):
         _remove_leftovers(root)
         value, merged = _dataset_values(root, record, labels)
         if merged != value:
