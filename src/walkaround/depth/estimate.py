@@ -122,7 +122,7 @@ def _patchmatch(
 ) -> Iterator[tuple[int, DepthMap]]:
     sources = select_sources(model, options.num_sources)
     views = load_views(image_dir, model, sources, options.max_size)
-    compute_planes(model, views, progress, num_threads)
+    compute_planes(model, views, progress, num_threads, sweeps=options.sweeps)
     maps = [trusted_inverse(view) for view in views]
     with ThreadPoolExecutor(num_threads) as pool:
         for start in range(0, len(views), num_threads):  # no more maps in memory than threads

@@ -15,6 +15,8 @@ class DepthOptions:
     """Long side in pixels at which depth is computed; the maps are written at the images' size."""
     num_sources: int = 6
     """Neighbouring views each view is compared with."""
+    sweeps: int = 1
+    """Passes at half and full size; 2 and 3 are more accurate, each for half as much time again."""
     min_consistent_views: int = 1
     """Neighbouring views whose depth must agree before a pixel counts as valid."""
     max_reprojection_px: float = 1.5

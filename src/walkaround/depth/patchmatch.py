@@ -121,10 +121,16 @@ def run_level(
 
 
 def compute_planes(
-    model: SparseModel, views: list[StereoView], progress: Progress, num_threads: int = 1
+    model: SparseModel,
+    views: list[StereoView],
+    progress: Progress,
+    num_threads: int = 1,
+    *,
+    sweeps: int = 1,
 ) -> None:
     """Run all three steps; leaves planes and costs at full size in ``views``.
 
+    ``sweeps``: passes over the board at half and full size.
     A view a thread: the kernels run without Python's lock, and a view only reads what all others had at
     the end of the step before, so that the result does not depend on the threads.
     """
@@ -134,44 +140,44 @@ def compute_planes(
             for done, _ in enumerate(pool.map(work, range(len(views))), start=1):
                 progress(start + (end - start) * done / len(views))
 
-        each(lambda i: start_view(model, views, i), 0.0, 0.4)
+        each(lambda i: start_view(model, views, i, sweeps), 0.0, 0.4)
         maps = [_inverse_map(view) for view in views]
-        each(lambda i: agree_with_neighbours(views, i, maps), 0.4, 0.6)
+        each(lambda i: agree_with_neighbours(views, i, maps, sweeps), 0.4, 0.6)
         plane = support_plane(views)
         if plane is not None:
             each(lambda i: settle_on_plane(views, i, plane), 0.6, 0.65)
         maps = [_inverse_map(view) for view in views]
-        each(lambda i: finish_view(views, i, maps, plane), 0.65, 1.0)
+        each(lambda i: finish_view(views, i, maps, plane, sweeps), 0.65, 1.0)
 
 
-def start_view(model: SparseModel, views: list[StereoView], index: int) -> None:
+def start_view(model: SparseModel, views: list[StereoView], index: int, sweeps: int) -> None:
     """Step 1: the view alone, at an eighth, a quarter and half of the working size."""
     view = views[index]
     view.planes = initial_planes(model, views, index, 3)
     run_level(views, index, 3, iterations=3, far=True, spread=4.0)
     view.planes = enlarge_planes(view.planes, view.levels[2].image.shape)
-    run_level(views, index, 2, iterations=2, far=False, spread=2.0)
+    run_level(views, index, 2, iterations=3, far=True, spread=2.0)
     size_hw = view.levels[1].image.shape
     view.active = enlarge(shared_region(views, index, 2, 0.5), size_hw)
     coarse_cost = view.cost
     view.planes = enlarge_planes(view.planes, size_hw)
-    run_level(views, index, 1, iterations=1, far=False, spread=1.5, active=view.active)
+    run_level(views, index, 1, iterations=sweeps, far=True, spread=1.5, active=view.active)
     keep_cost_outside(view, coarse_cost)
 
 
-def agree_with_neighbours(views: list[StereoView], index: int, maps: list[Float32Array]) -> None:
+def agree_with_neighbours(views: list[StereoView], index: int, maps: list[Float32Array], sweeps: int) -> None:
     """Step 2: half size again, charged for disagreeing with the neighbours' ``maps``."""
     view = views[index]
     coarse_cost = view.cost
     run_level(
-        views, index, 1, iterations=1, far=False, spread=1.0, geometric=0.15, neighbour_maps=maps,
+        views, index, 1, iterations=sweeps, far=True, spread=1.0, geometric=0.15, neighbour_maps=maps,
         active=view.active, seed=1000,
     )  # fmt: skip
     keep_cost_outside(view, coarse_cost)
 
 
 def finish_view(
-    views: list[StereoView], index: int, maps: list[Float32Array], plane: FloatArray | None
+    views: list[StereoView], index: int, maps: list[Float32Array], plane: FloatArray | None, sweeps: int
 ) -> None:
     """Step 3: full size, where most cameras look, less the support ``plane``."""
     view = views[index]
@@ -183,7 +189,7 @@ def finish_view(
     coarse_cost = view.cost
     view.planes = enlarge_planes(view.planes, size_hw)
     run_level(
-        views, index, 0, iterations=1, far=False, spread=0.7, geometric=0.1, neighbour_maps=maps,
+        views, index, 0, iterations=sweeps, far=True, spread=0.7, geometric=0.1, neighbour_maps=maps,
         active=view.active, seed=5000, finish=True,
     )  # fmt: skip
     keep_cost_outside(view, coarse_cost)
