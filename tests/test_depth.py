@@ -167,7 +167,9 @@ def random_stereo(rng: np.random.Generator, count: int) -> list[views_module.Ste
         sources = np.array([s for s in range(count) if s != n])
         level = views_module.Level(image=image, K=K)
         views.append(
-            views_module.StereoView(view=posed, levels=[level], sources=sources, w_low=0.5, w_high=2.0)
+            views_module.StereoView(
+                view=posed, levels=[level], neighbours=sources, sources=sources, w_low=0.5, w_high=2.0
+            )
         )
     return views
 

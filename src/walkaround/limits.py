@@ -17,6 +17,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "frames.jpeg_quality": (1, 100),
     "depth.max_size": (64, math.inf),
     "depth.num_sources": (1, 64),
+    "depth.num_neighbours": (1, 64),
     "depth.sweeps": (1, 16),
     "depth.min_consistent_views": (0, 64),
     "depth.max_reprojection_px": (0, math.inf),

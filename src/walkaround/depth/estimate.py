@@ -120,8 +120,11 @@ def write_depth_maps(
 def _patchmatch(
     image_dir: Path, model: SparseModel, options: DepthOptions, num_threads: int, progress: Progress
 ) -> Iterator[tuple[int, DepthMap]]:
-    sources = select_sources(model, options.num_sources)
-    views = load_views(image_dir, model, sources, options.max_size)
+    neighbours = select_sources(model, max(options.num_sources, options.num_neighbours))
+    views = load_views(image_dir, model, neighbours, options.max_size)
+    for view in views:
+        view.sources = view.neighbours[: options.num_sources]
+        view.neighbours = view.neighbours[: options.num_neighbours]
     compute_planes(model, views, progress, num_threads, sweeps=options.sweeps)
     maps = [trusted_inverse(view) for view in views]
     with ThreadPoolExecutor(num_threads) as pool:
@@ -148,8 +151,8 @@ def check_view(
 ) -> DepthMap:
     """Keep what the neighbours confirm, average it with what they measured, bring it to the image's size."""
     view = views[index]
-    warp = warps(views, index, 0)
-    stack, sizes = stack_maps([maps[s] for s in view.sources])
+    warp = warps(views, index, 0, view.neighbours)
+    stack, sizes = stack_maps([maps[s] for s in view.neighbours])
     f = np.float32
     count, mean = _kernels.count_agreement(
         maps[index], stack, sizes, warp.A, warp.b, warp.A_back, warp.b_back,

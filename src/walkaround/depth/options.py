@@ -13,11 +13,13 @@ class DepthOptions:
     """``patchmatch`` (CPU), ``colmap_cuda`` (a GPU and a pycolmap built with CUDA), or ``auto``."""
     max_size: int = 1000
     """Long side in pixels at which depth is computed; the maps are written at the images' size."""
-    num_sources: int = 6
-    """Neighbouring views each view is compared with."""
+    num_sources: int = 4
+    """Neighbouring views each view is matched with."""
+    num_neighbours: int = 8
+    """Neighbouring views whose depth is asked to agree, and averaged with."""
     sweeps: int = 1
     """Passes at half and full size; 2 and 3 are more accurate, each for half as much time again."""
-    min_consistent_views: int = 1
+    min_consistent_views: int = 2
     """Neighbouring views whose depth must agree before a pixel counts as valid."""
     max_reprojection_px: float = 1.5
     """Forward-backward distance under which two views agree."""

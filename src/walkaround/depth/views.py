@@ -34,7 +34,8 @@ class StereoView:
 
     view: View
     levels: list[Level]  # full, half, quarter, eighth of the working size
-    sources: IntArray
+    neighbours: IntArray  # the views whose depth must agree, best first
+    sources: IntArray  # the views it is matched with
     w_low: float
     w_high: float
     planes: Float32Array | None = None  # (h, w, 3) at the size last worked on
@@ -44,7 +45,7 @@ class StereoView:
 
 
 def load_views(
-    image_dir: Path, model: SparseModel, sources: tuple[IntArray, ...], max_size: int
+    image_dir: Path, model: SparseModel, neighbours: tuple[IntArray, ...], max_size: int
 ) -> list[StereoView]:
     """Read, undistort and shrink the images; bound the inverse depth by the sparse points seen."""
     views = []
@@ -65,7 +66,10 @@ def load_views(
         for _ in range(3):
             levels.append(_half(levels[-1]))
         low, high = _inverse_range(model, index)
-        views.append(StereoView(view=view, levels=levels, sources=sources[index], w_low=low, w_high=high))
+        near = neighbours[index]
+        views.append(
+            StereoView(view=view, levels=levels, neighbours=near, sources=near, w_low=low, w_high=high)
+        )
     return views
 
 

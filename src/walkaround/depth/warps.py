@@ -28,13 +28,13 @@ class Warps:
     b_back: Float32Array
 
 
-def warps(views: list[StereoView], index: int, level: int, source_level: int | None = None) -> Warps:
-    """Return the warps from view ``index`` to its sources at a pyramid level."""
+def warps(views: list[StereoView], index: int, level: int, others: IntArray | None = None) -> Warps:
+    """Return the warps from view ``index`` to its sources (or to ``others``) at a pyramid level."""
     ref = views[index]
     K = ref.levels[level].K
     rows = []
-    for s in ref.sources:
-        Ks = views[s].levels[level if source_level is None else source_level].K
+    for s in ref.sources if others is None else others:
+        Ks = views[s].levels[level].K
         relative = views[s].view.cam_from_world @ np.linalg.inv(ref.view.cam_from_world)
         R, t = relative[:3, :3], relative[:3, 3]
         rows.append(
