@@ -17,8 +17,8 @@ class DepthOptions:
     """Neighbouring views each view is matched with."""
     num_neighbours: int = 8
     """Neighbouring views whose depth is asked to agree, and averaged with."""
-    sweeps: int = 1
-    """Passes at half and full size; 2 and 3 are more accurate, each for half as much time again."""
+    sweeps: int = 2
+    """Passes at full size, and one fewer at half size; each more is a little more accurate and slower."""
     min_consistent_views: int = 2
     """Neighbouring views whose depth must agree before a pixel counts as valid."""
     max_reprojection_px: float = 1.5

@@ -130,7 +130,7 @@ def compute_planes(
 ) -> None:
     """Run all three steps; leaves planes and costs at full size in ``views``.
 
-    ``sweeps``: passes over the board at half and full size.
+    ``sweeps``: passes over the board at full size, and one fewer at half size.
     A view a thread: the kernels run without Python's lock, and a view only reads what all others had at
     the end of the step before, so that the result does not depend on the threads.
     """
@@ -161,7 +161,7 @@ def start_view(model: SparseModel, views: list[StereoView], index: int, sweeps: 
     view.active = enlarge(shared_region(views, index, 2, 0.5), size_hw)
     coarse_cost = view.cost
     view.planes = enlarge_planes(view.planes, size_hw)
-    run_level(views, index, 1, iterations=sweeps, far=True, spread=1.5, active=view.active)
+    run_level(views, index, 1, iterations=max(1, sweeps - 1), far=True, spread=1.5, active=view.active)
     keep_cost_outside(view, coarse_cost)
 
 
@@ -170,8 +170,8 @@ def agree_with_neighbours(views: list[StereoView], index: int, maps: list[Float3
     view = views[index]
     coarse_cost = view.cost
     run_level(
-        views, index, 1, iterations=sweeps, far=True, spread=1.0, geometric=0.15, neighbour_maps=maps,
-        active=view.active, seed=1000,
+        views, index, 1, iterations=max(1, sweeps - 1), far=True, spread=1.0, geometric=0.15,
+        neighbour_maps=maps, active=view.active, seed=1000,
     )  # fmt: skip
     keep_cost_outside(view, coarse_cost)
 
