@@ -7,6 +7,8 @@ stray points are removed by their distance to their neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,12 +77,14 @@ def write_cloud(
     ``cloud_spacing``, the cell size in world units.
     """
     limit = numba.config.NUMBA_NUM_THREADS
-    numba.set_num_threads(max(1, min(num_threads or limit, limit)))
+    threads = max(1, min(num_threads or limit, limit))
+    numba.set_num_threads(threads)
     views = []
-    for number, view in enumerate(model.views):
-        views.append(load_view(image_dir, depth_dir, mask_dir, view))
-        progress(0.4 * (number + 1) / len(model.views))
-    result = fuse_cloud(views, options=options)
+    with ThreadPoolExecutor(threads) as pool:
+        for view in pool.map(lambda view: load_view(image_dir, depth_dir, mask_dir, view), model.views):
+            views.append(view)
+            progress(0.3 * len(views) / len(model.views))
+        result = fuse_cloud(views, options=options, run=pool.map)
     progress(0.8)
     write_ply(ply_path, result.cloud)
     write_pcd(pcd_path, result.cloud)
@@ -105,11 +109,13 @@ def load_view(image_dir: Path, depth_dir: Path, mask_dir: Path, view: View) -> C
     return CloudView(view=view, depth=depth, mask=mask, image=np.ascontiguousarray(image[..., ::-1]))
 
 
-def fuse_cloud(views: list[CloudView], *, options: CloudOptions) -> CloudResult:
-    """Return the fused cloud; empty when nothing agrees."""
+def fuse_cloud(
+    views: list[CloudView], *, options: CloudOptions, run: Callable[..., Any] = map
+) -> CloudResult:
+    """Return the fused cloud; empty when nothing agrees. ``run``: ``map``, or one that uses threads."""
     samples = sum(int((view.mask & (view.depth > 0)).sum()) for view in views)
     step = max(1, int(np.ceil(np.sqrt(samples / _MAX_SAMPLES))))
-    parts = [view_points(view, step) for view in views]
+    parts = list(run(lambda view: view_points(view, step), views))
     points, normals, colors, footprint = (np.concatenate([part[k] for part in parts]) for k in range(4))
     cloud = PointCloud(points_in_world=np.zeros((0, 3), np.float32))
     spacing = 0.0
@@ -138,18 +144,30 @@ def fuse_cloud(views: list[CloudView], *, options: CloudOptions) -> CloudResult:
 def view_points(view: CloudView, step: int) -> tuple[FloatArray, FloatArray, ByteArray, FloatArray]:
     """Return points (N, 3) and normals (N, 3) in the world, colours (N, 3), pixel footprints (N,)."""
     camera, pose = view.view.camera, view.view.cam_from_world
-    rays = normalised_rays(camera)
-    z = view.depth.astype(np.float64)
+    box = _box_around(view.mask & (view.depth > 0))
+    rays = normalised_rays(camera)[box]
+    z = view.depth[box].astype(np.float64)
     grid = np.concatenate([rays * z[..., None], z[..., None]], axis=-1)
-    ok = view.mask & (view.depth > 0)
+    ok = view.mask[box] & (z > 0)
     # depth edges and the mask's rim carry mixed depth
-    inner = cv2.erode(view.mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+    inner = cv2.erode(view.mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)[box] > 0
     normals, smooth = grid_normals(grid, ok)
     ok &= inner & smooth
-    ok[::1][np.arange(ok.shape[0]) % step != 0] = False
-    ok[:, np.arange(ok.shape[1]) % step != 0] = False
+    ok[np.arange(box[0].start, box[0].stop) % step != 0] = False
+    ok[:, np.arange(box[1].start, box[1].stop) % step != 0] = False
     points = (grid[ok] - pose[:3, 3]) @ pose[:3, :3]
-    return points, normals[ok] @ pose[:3, :3], view.image[ok], z[ok] / camera.K[0, 0]
+    return points, normals[ok] @ pose[:3, :3], view.image[box][ok], z[ok] / camera.K[0, 0]
+
+
+def _box_around(mask: BoolArray, margin: int = 4) -> tuple[slice, slice]:
+    """Return the rows and columns that hold all of a mask, with a margin."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return (
+        slice(max(0, int(rows[0]) - margin), min(mask.shape[0], int(rows[-1]) + 1 + margin)),
+        slice(max(0, int(columns[0]) - margin), min(mask.shape[1], int(columns[-1]) + 1 + margin)),
+    )
 
 
 def grid_normals(grid: FloatArray, ok: BoolArray, reach: int = 2) -> tuple[FloatArray, BoolArray]:
