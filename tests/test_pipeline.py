@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -206,6 +207,7 @@ def test_no_name_of_the_collectors_survives(fake_stages: ModuleType, source: Pat
     record = build_sequence(source, root, options=MUG)
     assert record.warnings == ("the input was odd.",)
     for name, content in tree(root).items():
+        content = re.sub(rb"base64,[A-Za-z0-9+/=]+", b"", content)  # pictures hold short words by chance
         for word in ("IMG_1234", "Oma", str(tmp_path)):
             assert word.encode() not in content and word not in name
 
