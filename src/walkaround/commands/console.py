@@ -64,7 +64,8 @@ def _reached(record: SequenceRecord) -> str:
         registered = sum(frame.registered for frame in record.frames)
         return f"{registered} of {len(record.frames)} frames registered"
     if "frames" in record.stages:
-        return f"{len(record.frames)} frames kept, no cameras estimated"
+        kept = len(record.frames)
+        return f"{kept} {'frame' if kept == 1 else 'frames'} kept, no cameras estimated"
     found = record.source.num_frames
     return f"no frames kept; the input has {found} {'frame' if found == 1 else 'frames'}"
 

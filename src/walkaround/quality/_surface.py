@@ -24,6 +24,11 @@ class Surface:
     faces: IntArray  # (S,) face of each sample
     diagonal: float
 
+    @property
+    def reach(self) -> float:
+        """Distances beyond this twentieth of the diagonal are not measured."""
+        return 0.05 * self.diagonal
+
     @classmethod
     def of(cls, vertices: FloatArray, faces: IntArray) -> Surface:
         """Sample a mesh; the same mesh gives the same samples."""
@@ -38,18 +43,24 @@ class Surface:
         )
 
     def distances(self, points: FloatArray) -> FloatArray:
-        """(N,) distance of points to the surface: exact to the triangles of the nearest samples."""
+        """(N,) distance of points to the surface: exact to the triangles of the nearest samples.
+
+        Infinite beyond :attr:`reach`: looking for the nearest of many far samples takes minutes.
+        """
         if len(points) > _MAX_CLOUD:
             pick = np.random.default_rng(0).choice(len(points), _MAX_CLOUD, replace=False)
             points = points[np.sort(pick)]
-        best, nearest = cKDTree(self.samples).query(points, k=4)
-        out = best[:, 0].copy()
+        best, nearest = cKDTree(self.samples).query(points, k=4, distance_upper_bound=self.reach)
+        out = np.full(len(points), np.inf)
+        near = np.isfinite(best).all(axis=1)
+        points, nearest, best = points[near], nearest[near], best[near, 0]
         triangles = np.asarray(self.mesh.triangles)
         for k in range(nearest.shape[1]):
             corners = triangles[self.faces[nearest[:, k]]]
             close = trimesh.triangles.closest_point(corners, points)
-            out = np.minimum(out, np.linalg.norm(close - points, axis=1))
-        return np.asarray(out)
+            best = np.minimum(best, np.linalg.norm(close - points, axis=1))
+        out[near] = best
+        return out
 
     def seen(self, frames: list[TruthFrame], sizes_wh: list[tuple[int, int] | None]) -> BoolArray:
         """(S,) True for the samples that at least two cameras see: in the picture, facing, unhidden."""

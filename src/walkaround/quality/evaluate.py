@@ -358,7 +358,7 @@ def _cloud(
     if not len(points) or not len(seen):
         return tuple(_score(t, 0.0, 0.0) for t in CLOUD_THRESHOLDS_PERCENT), len(points)
     to_surface = surface.distances(points)
-    to_cloud = _nearest(points, seen)
+    to_cloud = _nearest(points, seen, surface.reach)
     limits = [0.01 * t * surface.diagonal for t in CLOUD_THRESHOLDS_PERCENT]
     return tuple(
         _score(t, float(np.mean(to_surface <= limit)), float(np.mean(to_cloud <= limit)))
@@ -366,10 +366,10 @@ def _cloud(
     ), len(points)
 
 
-def _nearest(points: FloatArray, queries: FloatArray) -> FloatArray:
+def _nearest(points: FloatArray, queries: FloatArray, reach: float) -> FloatArray:
     from scipy.spatial import cKDTree
 
-    return np.asarray(cKDTree(points).query(queries)[0])
+    return np.asarray(cKDTree(points).query(queries, distance_upper_bound=reach)[0])
 
 
 def _score(threshold: float, precision: float, recall: float) -> CloudScore:
