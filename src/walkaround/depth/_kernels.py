@@ -38,17 +38,59 @@ def _hash_uniform(a: int, b: int, c: int) -> Any:
     return np.float32(h) * np.float32(2.0 / 4294967296.0) - np.float32(1.0)
 
 
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
+def _neighbour_plane(planes, cost, x, y, k, w, wu, wv):  # type: ignore[no-untyped-def]
+    """Return the plane of the cheapest neighbour as it passes (x, y); (w, wu, wv) where there is none.
+
+    ``k``: 0 next to it along x, 1 along y, 2 three to eleven pixels away along x, 3 along y.
+    """
+    f = np.float32
+    height, width = cost.shape
+    sx, sy = 1 - k % 2, k % 2
+    step = 0
+    lowest = f(9.0)
+    for d in range(-1 if k < 2 else -11, 2 if k < 2 else 12, 2):
+        if k >= 2 and (d == 1 or d == -1):
+            continue
+        xx, yy = x + sx * d, y + sy * d
+        if 0 <= xx < width and 0 <= yy < height and cost[yy, xx] < lowest:
+            lowest = cost[yy, xx]
+            step = d
+    if step == 0:
+        return w, wu, wv
+    xx, yy = x + sx * step, y + sy * step
+    nu, nv = planes[yy, xx, 1], planes[yy, xx, 2]
+    return planes[yy, xx, 0] - nu * f(sx * step) - nv * f(sy * step), nu, nv
+
+
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
+def _random_plane(x, y, k, seed, w, wu, wv, scale, w_low, w_high, slope_limit):  # type: ignore[no-untyped-def]
+    """Return a random plane: 4 and 5 move w (much, little), 6 tilts, 7 is any plane at all."""
+    f = np.float32
+    if k != 4:
+        scale *= f(0.3)
+    r0 = _hash_uniform(x * 4 + k, y, seed)
+    r1 = _hash_uniform(x, y * 4 + k, seed + 17)
+    r2 = _hash_uniform(x, y, seed + 31 + 4 * k)
+    if k < 6:
+        return w + scale * r0, wu, wv
+    if k == 6:
+        return w, wu + scale * f(0.3) * r1, wv + scale * f(0.3) * r2
+    w = w_low + (w_high - w_low) * (f(0.5) * r0 + f(0.5))
+    return w, slope_limit * f(0.5) * w * r1, slope_limit * f(0.5) * w * r2
+
+
 @njit(nogil=True, fastmath=True, cache=True, error_model="numpy", _nrt=False)
 def sweep(  # type: ignore[no-untyped-def]
     reference, packed, geometry, maps, planes, cost, active, color, iteration, seed, offsets, best,
-    w_low, w_high, w_step, slope_limit, reach, spread, fresh, geometric, select,
+    w_low, w_high, w_step, slope_limit, spread, fresh, geometric, select,
     patch, landing, costs, trust, chosen
 ):  # fmt: skip
     """One half (a checkerboard colour) of a PatchMatch iteration, in place.
 
-    ``reach`` 0: near neighbours only; 1: far ones too. ``spread``: size of the random steps, in px of
-    disparity. ``fresh``: first measure the standing hypothesis' cost. ``select``: compare candidates only
-    with the sources that match the standing hypothesis best (after the first, coarse sizes).
+    ``spread``: size of the random steps, in px of disparity. ``fresh``: first measure the standing
+    hypothesis' cost. ``select``: compare candidates only with the sources that match the standing
+    hypothesis best (after the first, coarse size).
     """
     f = np.float32
     height, width = reference.shape
@@ -71,44 +113,14 @@ def sweep(  # type: ignore[no-untyped-def]
                 )  # fmt: skip
             for k in range(8):
                 if k < 4:
-                    # the cheaper neighbour along x (k = 0), along y (1), and the cheapest far ones (2, 3)
-                    if k >= 2 and reach == 0:
-                        continue
-                    sx, sy = 1 - k % 2, k % 2
-                    step = 0
-                    lowest = f(9.0)
-                    for d in range(-1 if k < 2 else -11, 2 if k < 2 else 12, 2):
-                        if k >= 2 and (d == 1 or d == -1):
-                            continue
-                        xx, yy = x + sx * d, y + sy * d
-                        if 0 <= xx < width and 0 <= yy < height and cost[yy, xx] < lowest:
-                            lowest = cost[yy, xx]
-                            step = d
-                    if step == 0:
-                        continue
-                    xx, yy = x + sx * step, y + sy * step
-                    nu, nv = planes[yy, xx, 1], planes[yy, xx, 2]
-                    nw = planes[yy, xx, 0] - nu * f(sx * step) - nv * f(sy * step)
+                    nw, nu, nv = _neighbour_plane(planes, cost, x, y, k, w, wu, wv)
                     slope_gap = abs(nu - wu) + abs(nv - wv)
                     if abs(nw - w) < f(0.06) * w_step and slope_gap * f(4.0) < f(0.06) * w_step:
-                        continue
+                        continue  # none, or the standing one
                 else:
-                    scale = spread * (f(1.0) if k == 4 else f(0.3)) * w_step
-                    r0 = _hash_uniform(x * 4 + k, y, iteration * 64 + seed)
-                    r1 = _hash_uniform(x, y * 4 + k, iteration * 64 + seed + 17)
-                    r2 = _hash_uniform(x, y, iteration * 64 + seed + 31 + 4 * k)
-                    nw, nu, nv = w, wu, wv
-                    if k != 6:
-                        nw = w + scale * r0
-                    if k >= 6:
-                        nu = wu + scale * f(0.3) * r1
-                        nv = wv + scale * f(0.3) * r2
-                    if reach == 0 and (k == 5 or k == 7):
-                        continue
-                    if k == 7:
-                        nw = w_low + (w_high - w_low) * (f(0.5) * r0 + f(0.5))
-                        nu = slope_limit * f(0.5) * nw * r1
-                        nv = slope_limit * f(0.5) * nw * r2
+                    nw, nu, nv = _random_plane(
+                        x, y, k, iteration * 64 + seed, w, wu, wv, spread * w_step, w_low, w_high, slope_limit
+                    )
                 limit = slope_limit * nw
                 if nw < w_low or nw > w_high or abs(nu) > limit or abs(nv) > limit:
                     continue
@@ -124,24 +136,9 @@ def sweep(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, fastmath=True, cache=True, error_model="numpy", _nrt=False)
 def prefer_plane(  # type: ignore[no-untyped-def]
-    reference,
-    packed,
-    geometry,
-    maps,
-    planes,
-    cost,
-    active,
-    offsets,
-    best,
-    plane,
-    near,
-    margin,
-    patch,
-    landing,
-    costs,
-    trust,
-    chosen,
-):
+    reference, packed, geometry, maps, planes, cost, active, offsets, best, plane, near, margin,
+    patch, landing, costs, trust, chosen
+):  # fmt: skip
     """Put pixels on the given plane (w, wu, wv at the image's origin) where it matches about as well.
 
     Only pixels whose inverse depth lies within the share ``near`` of the plane's; ``margin``: how much
@@ -168,25 +165,9 @@ def prefer_plane(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, fastmath=True, cache=True, error_model="numpy", _nrt=False)
 def polish(  # type: ignore[no-untyped-def]
-    reference,
-    packed,
-    geometry,
-    maps,
-    planes,
-    cost,
-    active,
-    offsets,
-    small,
-    best,
-    w_step,
-    steps,
-    texture,
-    patch,
-    landing,
-    costs,
-    trust,
-    chosen,
-):
+    reference, packed, geometry, maps, planes, cost, active, offsets, small, best, w_step, steps, texture,
+    patch, landing, costs, trust, chosen
+):  # fmt: skip
     """Refine each plane to a fraction of a pixel against all sources that see it; leave pure NCC costs.
 
     ``offsets``: the patch that the costs are measured with; ``small``: the one that the planes are refined

@@ -209,21 +209,9 @@ def plane_cost(  # type: ignore[no-untyped-def]
     if not all_sources:
         for k in range(best):
             total += source_cost(
-                packed,
-                geometry,
-                maps,
-                landing,
-                offsets,
-                patch,
-                chosen[k],
-                u,
-                v,
-                variance,
-                w,
-                wu,
-                wv,
-                geometric,
-            )
+                packed, geometry, maps, landing, offsets, patch, chosen[k], u, v, variance,
+                w, wu, wv, geometric
+            )  # fmt: skip
         return total / f(best)
     n = packed.shape[0]
     for s in range(n):
@@ -244,25 +232,14 @@ def plane_cost(  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
-def source_system(packed, geometry, landing, offsets, patch, s, deviation, w, wu, wv, unit):  # type: ignore[no-untyped-def]
-    """Return 1 - NCC in source ``s`` with the Gauss-Newton system that lowers it.
+def _system_sums(packed, geometry, offsets, patch, s, x, y, xu, xv, yu, yv, xw, yw):  # type: ignore[no-untyped-def]
+    """Return the weighted sums over a patch that :func:`source_system` solves with.
 
-    The unknowns are the steps of w, wu and wv, in units that each move the patch's rim by about a pixel:
-    ``unit`` (inverse depth) for w, ``unit / 4`` for the slopes. The residual of a sample is the difference
-    of the normalised grey levels, so that gain and offset between the images drop out: with the normalised
-    source n, reference q, and J the change of a source's grey level with the unknowns, the system is
-    ``(E[JJ'] - E[J]E[J]' - E[nJ]E[nJ]') / var  x  step = (E[qJ] - NCC E[nJ]) / std``, E the weighted mean.
-    ``deviation``: the reference patch's standard deviation. Returns (cost, 3 right sides, 6 matrix entries).
-
-    Source: least squares matching, Gruen 1985.
+    Of the grey level, its square, its product with the reference; of J, of J times grey level and times
+    reference (3 each); of JJ' (6). ``xw``, ``yw``: how far the unit step of w moves the pixel.
     """
     f = np.float32
     zero = f(0.0)
-    inverse, x, y, xu, xv, yu, yv = _land_plane(geometry, landing, s, w, wu, wv)
-    if inverse <= zero:
-        return (f(FAR), zero, zero, zero, zero, zero, zero, zero, zero, zero)
-    xw = (geometry[s, _B] - x * geometry[s, _B + 2]) * inverse * unit
-    yw = (geometry[s, _B + 1] - y * geometry[s, _B + 2]) * inverse * unit
     width, height = geometry[s, _SIZE], geometry[s, _SIZE + 1]
     xi, yi = x - f(0.5), y - f(0.5)
     total, square, product = zero, zero, zero
@@ -301,6 +278,32 @@ def source_system(packed, geometry, landing, offsets, patch, s, deviation, w, wu
         h11 += weight * ju * ju
         h12 += weight * ju * jv
         h22 += weight * jv * jv
+    return total, square, product, j0, j1, j2, v0, v1, v2, q0, q1, q2, h00, h01, h02, h11, h12, h22
+
+
+@njit(fastmath=True, forceinline=True, error_model="numpy", _nrt=False)
+def source_system(packed, geometry, landing, offsets, patch, s, deviation, w, wu, wv, unit):  # type: ignore[no-untyped-def]
+    """Return 1 - NCC in source ``s`` with the Gauss-Newton system that lowers it.
+
+    The unknowns are the steps of w, wu and wv, in units that each move the patch's rim by about a pixel:
+    ``unit`` (inverse depth) for w, ``unit / 4`` for the slopes. The residual of a sample is the difference
+    of the normalised grey levels, so that gain and offset between the images drop out: with the normalised
+    source n, reference q, and J the change of a source's grey level with the unknowns, the system is
+    ``(E[JJ'] - E[J]E[J]' - E[nJ]E[nJ]') / var  x  step = (E[qJ] - NCC E[nJ]) / std``, E the weighted mean.
+    ``deviation``: the reference patch's standard deviation. Returns (cost, 3 right sides, 6 matrix entries).
+
+    Source: least squares matching, Gruen 1985.
+    """
+    f = np.float32
+    zero = f(0.0)
+    inverse, x, y, xu, xv, yu, yv = _land_plane(geometry, landing, s, w, wu, wv)
+    if inverse <= zero:
+        return (f(FAR), zero, zero, zero, zero, zero, zero, zero, zero, zero)
+    xw = (geometry[s, _B] - x * geometry[s, _B + 2]) * inverse * unit
+    yw = (geometry[s, _B + 1] - y * geometry[s, _B + 2]) * inverse * unit
+    (
+        total, square, product, j0, j1, j2, v0, v1, v2, q0, q1, q2, h00, h01, h02, h11, h12, h22
+    ) = _system_sums(packed, geometry, offsets, patch, s, x, y, xu, xv, yu, yv, xw, yw)  # fmt: skip
     spread = square - total * total
     if spread < f(MIN_VARIANCE):
         return (f(1.0), zero, zero, zero, zero, zero, zero, zero, zero, zero)

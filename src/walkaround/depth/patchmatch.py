@@ -80,7 +80,6 @@ def run_level(
     level: int,
     *,
     iterations: int,
-    far: bool,
     spread: float,
     geometric: float = 0.0,
     neighbour_maps: list[Float32Array] | None = None,
@@ -108,7 +107,7 @@ def run_level(
         for color in (0, 1):
             _kernels.sweep(
                 image, *scene.arrays, planes, cost, mask, color, iteration, seed + 97 * level, offsets, best,
-                f(ref.w_low), f(ref.w_high), f(step), slope_limit, 1 if far else 0, size, iteration == 0,
+                f(ref.w_low), f(ref.w_high), f(step), slope_limit, size, iteration == 0,
                 f(geometric), level < 3, *scratch(scene),
             )  # fmt: skip
     if finish:
@@ -154,14 +153,14 @@ def start_view(model: SparseModel, views: list[StereoView], index: int, sweeps: 
     """Step 1: the view alone, at an eighth, a quarter and half of the working size."""
     view = views[index]
     view.planes = initial_planes(model, views, index, 3)
-    run_level(views, index, 3, iterations=3, far=True, spread=4.0)
+    run_level(views, index, 3, iterations=3, spread=4.0)
     view.planes = enlarge_planes(view.planes, view.levels[2].image.shape)
-    run_level(views, index, 2, iterations=3, far=True, spread=2.0)
+    run_level(views, index, 2, iterations=3, spread=2.0)
     size_hw = view.levels[1].image.shape
     view.active = enlarge(shared_region(views, index, 2, 0.5), size_hw)
     coarse_cost = view.cost
     view.planes = enlarge_planes(view.planes, size_hw)
-    run_level(views, index, 1, iterations=max(1, sweeps - 1), far=True, spread=1.5, active=view.active)
+    run_level(views, index, 1, iterations=max(1, sweeps - 1), spread=1.5, active=view.active)
     keep_cost_outside(view, coarse_cost)
 
 
@@ -170,7 +169,7 @@ def agree_with_neighbours(views: list[StereoView], index: int, maps: list[Float3
     view = views[index]
     coarse_cost = view.cost
     run_level(
-        views, index, 1, iterations=max(1, sweeps - 1), far=True, spread=1.0, geometric=0.15,
+        views, index, 1, iterations=max(1, sweeps - 1), spread=1.0, geometric=0.15,
         neighbour_maps=maps, active=view.active, seed=1000,
     )  # fmt: skip
     keep_cost_outside(view, coarse_cost)
@@ -189,7 +188,7 @@ def finish_view(
     coarse_cost = view.cost
     view.planes = enlarge_planes(view.planes, size_hw)
     run_level(
-        views, index, 0, iterations=sweeps, far=True, spread=0.7, geometric=0.1, neighbour_maps=maps,
+        views, index, 0, iterations=sweeps, spread=0.7, geometric=0.1, neighbour_maps=maps,
         active=view.active, seed=5000, finish=True,
     )  # fmt: skip
     keep_cost_outside(view, coarse_cost)
