@@ -27,6 +27,7 @@ import tyro
 from walkaround import __version__
 from walkaround.quality.evaluate import Evaluation, evaluate_sequence, mask_iou
 from walkaround.simulate import SimulateOptions, simulate_capture
+from walkaround.threads import usable_cores
 
 SIMULATED: dict[str, dict[str, Any]] = {
     "sim-figurine": {"object": "figurine"},
@@ -207,8 +208,7 @@ def machine() -> str:
     if cpuinfo.is_file():
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         name = names[0].partition(":")[2].strip() if names else name
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
+    return f"{name}, {usable_cores()} cores"
 
 
 def commit() -> str:

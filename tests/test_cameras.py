@@ -196,16 +196,16 @@ def test_a_folded_model_loses_to_a_right_one_with_fewer_frames() -> None:
 
 def test_the_ladder_stops_only_when_all_is_well() -> None:
     options = CamerasOptions()
-    attempt = ladder(ordered=True, options=options)[0]
+    attempt = ladder(30, ordered=True, options=options)[0]
     assert is_enough(scores_of(), options, attempt)
     demanding = dataclasses.replace(attempt, enough_consistency=0.97)
     assert not is_enough(scores_of(), options, demanding)
     for weak in ({"registered_share": 0.9}, {"camera_consistency": 0.3}, {"reprojection_error_px": 3.0}):
         assert not is_enough(scores_of(**weak), options, attempt)
     for ordered in (True, False):
-        names = [attempt.name for attempt in ladder(ordered=ordered, options=options)]
+        names = [attempt.name for attempt in ladder(30, ordered=ordered, options=options)]
         assert len(set(names)) == len(names) >= 4
-        assert len(ladder(ordered=ordered, options=CamerasOptions(max_attempts=1))) == 1
+        assert len(ladder(30, ordered=ordered, options=CamerasOptions(max_attempts=1))) == 1
 
 
 def test_sequential_pairs_close_the_loop() -> None:
@@ -216,6 +216,12 @@ def test_sequential_pairs_close_the_loop() -> None:
     assert (0, 9) in pairs and (2, 8) not in pairs
     assert {(i, i + 1) for i in range(9)} | {(i, i + 2) for i in range(8)} <= pairs
     assert len(pairs) == 9 + 8 + 1
+
+
+def test_few_photos_are_matched_all_with_all_at_once() -> None:
+    few = ladder(16, ordered=False, options=CamerasOptions())
+    assert few == ladder(30, ordered=False, options=CamerasOptions(max_attempts=99))[1:]
+    assert few[0].pairs == "exhaustive"
 
 
 def walk_counts(n: int) -> np.ndarray:

@@ -267,6 +267,57 @@ def test_plane_cost_equals_its_plain_twin(geometric: float) -> None:
     assert max(errors) < 4e-3
 
 
+def test_refinement_follows_the_slope_of_the_cost_and_lowers_it() -> None:
+    """The Gauss-Newton right side against the differences of the cost, and steps that never make it worse."""
+    rng = np.random.default_rng(8)
+    views = random_stereo(rng, 4)
+    image = views[0].levels[0].image
+    scene = warps_module.make_scene(views, 0, 0)
+    offsets, f = warps_module.disc_offsets(3.0), np.float32
+    patch, landing, trust, *_ = np.empty((2, _matching.SAMPLES), f), np.empty((3, 3), f), np.ones(3, f)
+    unit, slopes, improved = 0.01, [], 0
+    for _ in range(80):
+        x, y = rng.integers(20, image.shape[1] - 20), rng.integers(20, image.shape[0] - 20)
+        u, v = f(x + 0.5), f(y + 0.5)
+        variance = f(_matching.fill_patch(image, int(y), int(x), offsets, patch))
+        _matching.land_pixel(scene.geometry, u, v, landing)
+
+        def cost(plane: np.ndarray, s: int, u: float = u, v: float = v, variance: float = variance) -> float:
+            w, wu, wv = (f(value) for value in plane)
+            return float(
+                _matching.source_cost(
+                    *scene.arrays, landing, offsets, patch, s, u, v, variance, w, wu, wv, f(0)
+                )
+            )
+
+        start = np.array([rng.uniform(0.8, 1.3), *rng.normal(0, 0.001, 2)])
+        if max(cost(start, s) for s in range(3)) > 1.9:
+            continue
+        system = _matching.source_system(
+            scene.packed, scene.geometry, landing, offsets, patch, 0, np.sqrt(variance),
+            *(f(value) for value in start), f(unit),
+        )  # fmt: skip
+        assert system[0] == pytest.approx(cost(start, 0), abs=1e-4)
+        h = 0.02 * unit
+        slopes.append(
+            [
+                system[1],
+                (cost(start - np.array([h, 0, 0]), 0) - cost(start + np.array([h, 0, 0]), 0)) / (2 * 0.02),
+            ]
+        )
+        refined = np.array(
+            _matching.refine_plane(
+                scene.packed, scene.geometry, landing, offsets, patch, trust, np.sqrt(variance),
+                *(f(value) for value in start), f(unit), 4,
+            )
+        )  # fmt: skip
+        before, after = (sum(cost(plane, s) for s in range(3)) for plane in (start, refined))
+        assert after <= before + 1e-4
+        improved += after < before - 0.01
+    assert len(slopes) > 20 and improved > 0.5 * len(slopes)
+    assert np.corrcoef(np.array(slopes).T)[0, 1] > 0.95
+
+
 def test_warps_map_true_correspondences_and_back() -> None:
     rng = np.random.default_rng(5)
     views = random_stereo(rng, 4)

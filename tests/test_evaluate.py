@@ -16,6 +16,7 @@ from walkaround.errors import FormatError
 from walkaround.geometry import Similarity
 from walkaround.io.colmap import write_sparse_model
 from walkaround.io.pointcloud import write_ply
+from walkaround.quality._surface import Surface
 from walkaround.quality.evaluate import evaluate_sequence, format_evaluation
 from walkaround.quality.truth import Truth, read_mesh, read_truth
 from walkaround.simulate import SimulateOptions, simulate_capture
@@ -241,3 +242,10 @@ def test_reference_with_poses_only(truth_dir: Path, tmp_path: Path) -> None:
     assert result.cameras.num_compared == NUM_FRAMES
     assert result.cameras.centre_worst_percent < 1e-5 and result.cameras.rotation_worst_deg < 1e-4
     assert result.masks is None and result.depth is None and result.cloud is None
+
+
+def test_surface_distances_are_exact_near_and_infinite_far() -> None:
+    vertices = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    surface = Surface.of(vertices, np.array([[0, 1, 2], [0, 2, 3]]))
+    points = np.array([[0.3, 0.4, 0.01], [0.9, 0.2, -0.05], [0.5, 0.5, 3.0], [40.0, 0, 0]])
+    np.testing.assert_allclose(surface.distances(points), [0.01, 0.05, np.inf, np.inf], atol=1e-9)

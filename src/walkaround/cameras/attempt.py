@@ -94,6 +94,7 @@ def make_attempt(attempt: Attempt, job: Job) -> Candidate | None:
     """
     database = prepare_database(attempt, job)
     best: Candidate | None = None
+    pairs_of_best = database
     for variant, prepare in _variants(attempt, job):
         target = prepare(database, best)
         if target is None:
@@ -101,18 +102,19 @@ def make_attempt(attempt: Attempt, job: Job) -> Candidate | None:
         found = _map(target, attempt, job)
         candidate = _best_of(found, f"{attempt.name}/{variant}", target, job)
         if candidate is not None and (best is None or candidate.rank > best.rank):
-            best = candidate
+            best, pairs_of_best = candidate, target
         if best is not None and is_enough(best.scores, job.options, attempt):
             break
-    if best is not None and best.attempt != f"{attempt.name}/all":
-        best = completed(best, database, job)
+    if best is not None and pairs_of_best != database:
+        best = completed(best, database, pairs_of_best, job)
     return best
 
 
-def completed(candidate: Candidate, database: Path, job: Job) -> Candidate:
+def completed(candidate: Candidate, database: Path, used: Path, job: Job) -> Candidate:
     """Triangulate and adjust a model from some of the pairs again with the matches of all pairs.
 
-    Its poses now tell right matches from false ones, and every right match makes it more precise.
+    Its poses now tell right matches from false ones, and every right match makes it more precise. Its
+    consistency is measured, as the candidate's was, against the pairs in ``used``.
     """
     graph = read_view_graph(database)
     scene = _scene(database, graph, job)
@@ -129,7 +131,7 @@ def completed(candidate: Candidate, database: Path, job: Job) -> Candidate:
     normalised, world = normalise(again.model)
     scores = measure_model(
         normalised, num_frames=len(job.frames), num_models=int(candidate.scores["num_models"]),
-        consistency=candidate.scores["camera_consistency"],
+        consistency=check_cameras(again.model, read_view_graph(used), ordered=job.ordered).score,
     )  # fmt: skip
     notes = {**candidate.notes, **_world_notes(world)}
     return dataclasses.replace(

@@ -86,7 +86,7 @@ def estimate_cameras(
 
 def photos_follow_each_other(job: Job) -> bool:
     """Return True when photos, by the order of their names, follow each other like the frames of a video."""
-    database = prepare_features(ladder(ordered=False, options=job.options)[0], job)
+    database = prepare_features(ladder(len(job.frames), ordered=False, options=job.options)[0], job)
     in_order = follow_each_other(image_similarity(database, job.names))
     if in_order:
         logger.info("The photos follow each other: treated like the frames of a video.")
@@ -103,7 +103,7 @@ def climb(job: Job, progress: Progress) -> CamerasResult:
     """
     tried: list[dict[str, Any]] = []
     best: Candidate | None = None
-    steps = ladder(ordered=job.ordered, options=job.options)
+    steps = ladder(len(job.frames), ordered=job.ordered, options=job.options)
     for number, attempt in enumerate(steps):
         progress(number / len(steps))
         try:

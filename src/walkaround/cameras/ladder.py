@@ -49,6 +49,9 @@ ORDERED_LADDER: tuple[Attempt, ...] = (
 )
 """Video frames: neighbours first."""
 
+FEW_PHOTOS = 20
+"""So few are matched all with all at once."""
+
 PHOTO_LADDER: tuple[Attempt, ...] = (
     Attempt(name="photos", pairs="similar", max_trials=3000, enough_consistency=0.75),
     Attempt(name="exhaustive", pairs="exhaustive"),
@@ -70,9 +73,11 @@ PHOTO_LADDER: tuple[Attempt, ...] = (
 Few pairs leave little to tell a wrong model by, so the first attempt must be well beyond doubt."""
 
 
-def ladder(*, ordered: bool, options: CamerasOptions) -> tuple[Attempt, ...]:
+def ladder(num_frames: int, *, ordered: bool, options: CamerasOptions) -> tuple[Attempt, ...]:
     """Return the attempts to make, in order."""
     steps = ORDERED_LADDER if ordered else PHOTO_LADDER
+    if num_frames <= FEW_PHOTOS:
+        steps = tuple(step for step in steps if step.pairs != "similar")
     return steps[: options.max_attempts]
 
 

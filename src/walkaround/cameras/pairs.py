@@ -18,8 +18,6 @@ SIMILAR_PHOTOS = 24
 """Partners of each photo in place of all of them, when there are too many for that."""
 LIKELY_PHOTOS = 8
 """Partners of each photo in the first attempt."""
-FEW_PHOTOS = 20
-"""So few are matched all with all at once."""
 
 
 def choose_pairs(
@@ -27,16 +25,13 @@ def choose_pairs(
 ) -> list[tuple[str, str]]:
     """Return the pairs of image names to match, in a fixed order."""
     n = len(names)
-    all_limit = {"exhaustive": options.max_exhaustive, "similar": FEW_PHOTOS}.get(attempt.pairs, 0)
-    if n <= all_limit:
+    if attempt.pairs == "exhaustive" and n <= options.max_exhaustive:
         return [(names[i], names[j]) for i in range(n) for j in range(i + 1, n)]
     counts = image_similarity(database, names)
     if attempt.pairs == "sequential":
         chosen = sequential_pairs(counts, options.overlap, options.loop_pairs)
-    elif attempt.pairs == "similar":
-        chosen = similar_pairs(counts, LIKELY_PHOTOS)
     else:
-        chosen = similar_pairs(counts, SIMILAR_PHOTOS)
+        chosen = similar_pairs(counts, LIKELY_PHOTOS if attempt.pairs == "similar" else SIMILAR_PHOTOS)
     return [(names[i], names[j]) for i, j in sorted(chosen)]
 
 

@@ -120,11 +120,11 @@ def write_depth_maps(
 def _patchmatch(
     image_dir: Path, model: SparseModel, options: DepthOptions, num_threads: int, progress: Progress
 ) -> Iterator[tuple[int, DepthMap]]:
-    neighbours = select_sources(model, max(options.num_sources, options.num_neighbours))
-    views = load_views(image_dir, model, neighbours, options.max_size)
-    for view in views:
-        view.sources = view.neighbours[: options.num_sources]
-        view.neighbours = view.neighbours[: options.num_neighbours]
+    ranked = select_sources(model, max(options.num_sources, options.num_neighbours))
+    views = load_views(
+        image_dir, model, [order[: options.num_sources] for order in ranked],
+        [order[: options.num_neighbours] for order in ranked], options.max_size,
+    )  # fmt: skip
     compute_planes(model, views, progress, num_threads, sweeps=options.sweeps)
     maps = [trusted_inverse(view) for view in views]
     with ThreadPoolExecutor(num_threads) as pool:

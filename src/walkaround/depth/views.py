@@ -45,7 +45,7 @@ class StereoView:
 
 
 def load_views(
-    image_dir: Path, model: SparseModel, neighbours: tuple[IntArray, ...], max_size: int
+    image_dir: Path, model: SparseModel, sources: list[IntArray], neighbours: list[IntArray], max_size: int
 ) -> list[StereoView]:
     """Read, undistort and shrink the images; bound the inverse depth by the sparse points seen."""
     views = []
@@ -66,9 +66,15 @@ def load_views(
         for _ in range(3):
             levels.append(_half(levels[-1]))
         low, high = _inverse_range(model, index)
-        near = neighbours[index]
         views.append(
-            StereoView(view=view, levels=levels, neighbours=near, sources=near, w_low=low, w_high=high)
+            StereoView(
+                view=view,
+                levels=levels,
+                sources=sources[index],
+                neighbours=neighbours[index],
+                w_low=low,
+                w_high=high,
+            )
         )
     return views
 
