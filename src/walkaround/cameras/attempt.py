@@ -14,8 +14,10 @@ from walkaround.cameras.consistency import Consistency, check_cameras
 from walkaround.cameras.database import match_pairs
 from walkaround.cameras.features import Sizes, extract_features
 from walkaround.cameras.ladder import Attempt, is_enough, overall
+from walkaround.cameras.learned import add_learned_features
 from walkaround.cameras.mapping import run_mapper
 from walkaround.cameras.mend import Scene, replace_cameras, retriangulate
+from walkaround.cameras.merge import MIN_POINTS, bridging_points, crossing_support, join_models, names_of
 from walkaround.cameras.normalise import Normalisation, normalise
 from walkaround.cameras.options import CamerasOptions
 from walkaround.cameras.pairs import choose_pairs
@@ -84,6 +86,8 @@ class Found:
     check: Consistency
     mended: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    merged: list[list[str]] = field(default_factory=list)
+    """The images of each model that was joined to make this one; empty when the mapper made it."""
 
 
 def make_attempt(attempt: Attempt, job: Job) -> Candidate | None:
@@ -141,10 +145,28 @@ def completed(candidate: Candidate, database: Path, used: Path, job: Job) -> Can
 
 def prepare_database(attempt: Attempt, job: Job) -> Path:
     """Extract and match; attempts that share features add to the same database."""
+    if attempt.learned:
+        return _prepare_learned(attempt, job)
     database = prepare_features(attempt, job)
     pairs = choose_pairs(attempt, job.names, database, options=job.options)
     match_pairs(
         database, pairs, attempt=attempt, seed=job.seed, num_threads=job.num_threads, scratch_dir=job.work
+    )
+    return database
+
+
+def _prepare_learned(attempt: Attempt, job: Job) -> Path:
+    database = job.work / f"{attempt.features_key}.db"
+    add_learned_features(
+        prepare_database(dataclasses.replace(attempt, learned=False), job),
+        database,
+        job.image_dir,
+        job.names,
+        attempt=attempt,
+        options=job.options,
+        ordered=job.ordered,
+        seed=job.seed,
+        num_threads=job.num_threads,
     )
     return database
 
@@ -209,8 +231,8 @@ def _best_of(found: list[Any], name: str, database: Path, job: Job) -> Candidate
     graph = read_view_graph(database)
     models = [sorted(image.name for image in rec.images.values() if image.has_pose) for rec in found]
     candidates = []
-    for reconstruction in found:
-        examined = examine(reconstruction, graph, job)
+    parts = [examine(reconstruction, graph, job) for reconstruction in found]
+    for examined in [*parts, *merge_models(parts, graph, database, job)]:
         try:
             examined = mend(examined, graph, database, job)
         except NATIVE_ERRORS as error:
@@ -225,6 +247,57 @@ def examine(reconstruction: Any, graph: ViewGraph, job: Job) -> Found:
     model = from_reconstruction(reconstruction, job.frames)
     check = check_cameras(model, graph, ordered=job.ordered)
     return Found(reconstruction=reconstruction, model=model, check=check)
+
+
+def merge_models(parts: list[Found], graph: ViewGraph, database: Path, job: Job) -> list[Found]:
+    """Join what the mapper left apart to its largest model; empty when nothing can be joined for certain."""
+    order = sorted(parts, key=lambda part: (-len(part.model.views), part.reconstruction.num_points3D() * -1))
+    waiting, base = order[1:], order[0] if order else None
+    joined = True
+    while base is not None and waiting and joined:
+        joined = False
+        for part in list(waiting):
+            if names_of(part.reconstruction) <= names_of(base.reconstruction):
+                waiting.remove(part)
+                continue
+            try:
+                both = join_checked(base, part, graph, database, job)
+            except NATIVE_ERRORS as error:
+                logger.warning("Two models could not be joined: %s", error)
+                both = None
+            if both is not None:
+                base, joined = both, True
+                waiting.remove(part)
+    return [base] if base is not None and base.merged else []
+
+
+def join_checked(a: Found, b: Found, graph: ViewGraph, database: Path, job: Job) -> Found | None:
+    """Join two models and hold the result against all matches; None unless it stands that test.
+
+    It must keep the images of both, be about as consistent as they were, explain the matches between them,
+    and hold points that images of both sides see.
+    """
+    scene = _scene(database, graph, job)
+    joined = join_models(a.reconstruction, b.reconstruction, scene)
+    if joined is None:
+        return None
+    both = examine(retriangulate(joined, scene), graph, job)
+    names_a, names_b = names_of(a.reconstruction), names_of(b.reconstruction)
+    only_a, only_b = names_a - names_b, names_b - names_a
+    names = [view.frame.image for view in both.model.views]
+    support = crossing_support(both.check.pairs, names, only_a, only_b)
+    bridges = bridging_points(both.reconstruction, only_a, only_b)
+    needed = min(job.options.enough_consistency, a.check.score - 0.05, b.check.score - 0.05)
+    right = set(names) == names_a | names_b and support >= SUSPECT and bridges >= MIN_POINTS
+    if not right or both.check.score < needed:
+        logger.info(
+            "Models of %d and %d images are not joined: consistency %.2f, support between them %.2f, "
+            "%d common points", len(names_a), len(names_b), both.check.score, support, bridges,
+        )  # fmt: skip
+        return None
+    logger.info("Joined models of %d and %d images", len(names_a), len(names_b))
+    both.merged = [*(a.merged or [sorted(names_a)]), sorted(names_b)]
+    return both
 
 
 def mend(found: Found, graph: ViewGraph, database: Path, job: Job) -> Found:
@@ -256,6 +329,7 @@ def mend(found: Found, graph: ViewGraph, database: Path, job: Job) -> Found:
     names = {view.frame.image for view in again.model.views}
     again.mended = sorted(name for name in placed if name in names)
     again.dropped = sorted(name for name in suspects if name not in names)
+    again.merged = found.merged
     logger.info("Mended cameras %s, dropped %s", again.mended, again.dropped)
     return again
 
@@ -291,6 +365,7 @@ def _candidate(name: str, found: Found, models: list[list[str]], job: Job) -> Ca
         "models": [[view.frame.image for view in normalised.views], *apart],
         "mended": found.mended,
         "dropped": found.dropped,
+        "merged": found.merged,
         **_world_notes(world),
     }
     return Candidate(

@@ -28,10 +28,6 @@ def match_pairs(
     matching.use_gpu = False
     matching.guided_matching = attempt.guided
     matching.sift.max_ratio = attempt.max_ratio
-    verification = pycolmap.TwoViewGeometryOptions()
-    verification.ransac.random_seed = seed
-    verification.min_num_inliers = attempt.min_inliers
-    verification.ransac.max_num_trials = attempt.max_trials
     pairing = pycolmap.ImportedPairingOptions()
     pairing.match_list_path = scratch_dir / "pairs.txt"
     pairing.match_list_path.write_text("".join(f"{a} {b}\n" for a, b in pairs))
@@ -39,9 +35,18 @@ def match_pairs(
         database,
         matching_options=matching,
         pairing_options=pairing,
-        verification_options=verification,
+        verification_options=verification_options(attempt, seed),
         device=pycolmap.Device.cpu,
     )
+
+
+def verification_options(attempt: Attempt, seed: int) -> Any:
+    """Return the ``pycolmap.TwoViewGeometryOptions`` of an attempt."""
+    verification = load_pycolmap().TwoViewGeometryOptions()
+    verification.ransac.random_seed = seed
+    verification.min_num_inliers = attempt.min_inliers
+    verification.ransac.max_num_trials = attempt.max_trials
+    return verification
 
 
 def read_top_descriptors(database: Path, limit: int) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from walkaround.cameras.attempt import (
     prepare_features,
 )
 from walkaround.cameras.features import frame_sizes
-from walkaround.cameras.ladder import is_enough, ladder
+from walkaround.cameras.ladder import BEFORE_LEARNED, is_enough, ladder
+from walkaround.cameras.learned import HINT, can_learn
 from walkaround.cameras.options import CamerasOptions, CamerasResult
 from walkaround.cameras.pairs import follow_each_other, image_similarity
 from walkaround.errors import SequenceRejected
@@ -56,12 +57,15 @@ def estimate_cameras(
     ------
     SequenceRejected
         ``cameras_failed``: no camera could be placed.
+    UsageError
+        Learned features were asked for, and their packages are missing.
     """
     if len(frames) < MIN_VIEWS:
         raise SequenceRejected(
             "cameras_failed",
             f"{len(frames)} frames are too few for cameras; at least {MIN_VIEWS} are needed.",
         )
+    can_learn(options)  # a missing package is said before any work
     work = scratch_dir / "cameras"
     remove_tree(work)
     work.mkdir(parents=True)
@@ -103,9 +107,17 @@ def climb(job: Job, progress: Progress) -> CamerasResult:
     """
     tried: list[dict[str, Any]] = []
     best: Candidate | None = None
-    steps = ladder(len(job.frames), ordered=job.ordered, options=job.options)
+    learn = can_learn(job.options)
+    steps = ladder(len(job.frames), ordered=job.ordered, options=job.options, can_learn=learn)
     for number, attempt in enumerate(steps):
         progress(number / len(steps))
+        if (
+            number
+            and steps[number - 1].name == BEFORE_LEARNED
+            and not learn
+            and job.options.learned == "auto"
+        ):
+            logger.info("Matches are weak; learned features may help: %s.", HINT)
         try:
             candidate = make_attempt(attempt, job)
         except NATIVE_ERRORS as error:

@@ -24,6 +24,8 @@ class Attempt:
     """Lowe's ratio test."""
     guided: bool = False
     """Match again along the epipolar lines."""
+    learned: bool = False
+    """Learned features and matches are added to the SIFT ones where those are few."""
     min_inliers: int = 15
     """Pairs with fewer verified matches are dropped."""
     max_trials: int = 10000
@@ -36,7 +38,8 @@ class Attempt:
     @property
     def features_key(self) -> str:
         """Attempts with the same key share their features."""
-        return f"{self.image_scale:g}-{self.feature_scale:g}-{'affine' if self.affine else 'plain'}"
+        kind = "learned" if self.learned else "affine" if self.affine else "plain"
+        return f"{self.image_scale:g}-{self.feature_scale:g}-{kind}"
 
 
 ORDERED_LADDER: tuple[Attempt, ...] = (
@@ -73,11 +76,29 @@ PHOTO_LADDER: tuple[Attempt, ...] = (
 Few pairs leave little to tell a wrong model by, so the first attempt must be well beyond doubt."""
 
 
-def ladder(num_frames: int, *, ordered: bool, options: CamerasOptions) -> tuple[Attempt, ...]:
-    """Return the attempts to make, in order."""
+LEARNED = Attempt(name="learned", pairs="exhaustive", learned=True)
+BEFORE_LEARNED = "exhaustive"
+"""The last cheap attempt: learned features come after it, before the slow ones."""
+
+
+def ladder(
+    num_frames: int, *, ordered: bool, options: CamerasOptions, can_learn: bool = False
+) -> tuple[Attempt, ...]:
+    """Return the attempts to make, in order.
+
+    Parameters
+    ----------
+    can_learn
+        What learned features need is installed.
+    """
     steps = ORDERED_LADDER if ordered else PHOTO_LADDER
     if num_frames <= FEW_PHOTOS:
         steps = tuple(step for step in steps if step.pairs != "similar")
+    if can_learn and options.learned == "only":
+        return (LEARNED,)
+    if can_learn and options.learned == "auto":
+        place = 1 + [step.name for step in steps].index(BEFORE_LEARNED)
+        steps = (*steps[:place], LEARNED, *steps[place:])
     return steps[: options.max_attempts]
 
 

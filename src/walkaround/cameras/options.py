@@ -9,6 +9,7 @@ from walkaround.errors import UsageError
 from walkaround.types import CAMERA_MODELS, SparseModel
 
 DETECTORS = ("colmap", "opencv")
+LEARNED = ("auto", "off", "only")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,12 @@ class CamerasOptions:
     """Each frame of a video is also matched with up to this many similar frames from further away."""
     max_exhaustive: int = 80
     """Photo sets up to this size are matched all with all; larger ones with the most similar photos."""
-    max_attempts: int = 6
+    learned: str = "auto"
+    """Learned features (XFeat, LighterGlue) beside SIFT: ``auto`` tries them when SIFT alone is weak and
+    walkaround[learned] is installed, ``only`` uses them at once and tries nothing else, ``off`` never."""
+    learned_features: int = 1536
+    """Learned features a frame; the time to match a pair grows with the square."""
+    max_attempts: int = 7
     """How far down the ladder of more thorough attempts to go when the result is weak; 1 = fast path only."""
     enough_registered: float = 0.98
     """Stop climbing the ladder when at least this share of the frames is registered ..."""
@@ -49,7 +55,14 @@ class CamerasOptions:
                 f"--cameras.detector {self.detector!r} is not known; use one of {', '.join(DETECTORS)} "
                 "(pycolmap's ALIKED and LightGlue end the process in its wheel)."
             )
-        limits = {"max_image_size_px": 160, "max_features": 100, "overlap": 1, "max_attempts": 1}
+        if self.learned not in LEARNED:
+            raise UsageError(
+                f"--cameras.learned {self.learned!r} is not known; use one of {', '.join(LEARNED)}."
+            )
+        limits = {
+            "max_image_size_px": 160, "max_features": 100, "learned_features": 100, "overlap": 1,
+            "max_attempts": 1,
+        }  # fmt: skip
         for name, low in limits.items():
             if getattr(self, name) < low:
                 flag = name.replace("_", "-")
