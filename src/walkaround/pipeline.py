@@ -95,9 +95,9 @@ def _no_cameras(record: SequenceRecord) -> SequenceRecord:
 STAGES = (
     Stage(name="capture", version=1, owns=()),
     Stage(name="frames", version=1, owns=("images",), forget=_no_frames),
-    Stage(name="cameras", version=4, owns=("sparse",), uses_seed=True, room_mb=300, forget=_no_cameras),
+    Stage(name="cameras", version=5, owns=("sparse",), uses_seed=True, room_mb=300, forget=_no_cameras),
     Stage(name="depth", version=4, owns=("depth", "confidence")),
-    Stage(name="masks", version=2, owns=("masks",)),
+    Stage(name="masks", version=3, owns=("masks",)),
     Stage(name="cloud", version=1, owns=("cloud.ply", "cloud.pcd")),
     Stage(name="quality", version=1, owns=("report.html",)),
 )
@@ -205,6 +205,7 @@ def _cameras_stage(run: _Run, scratch: Path, capture: CaptureInfo) -> StageResul
         run.frames,
         focal_prior_px=run.workspace.record.stages["frames"].notes["focal_prior_px"],
         ordered=capture.kind == "video",
+        standing=RULES_BY_CODE["static_camera"].missed(run.scores("frames")),
         scratch_dir=_made(scratch / "work"),
         options=run.options.cameras,
         seed=run.options.seed,
@@ -308,6 +309,11 @@ class _Run:
             Frame(index=number, image=f.image, source_index=f.source_index, timestamp_s=f.timestamp_s)
             for number, f in enumerate(self.workspace.record.frames, start=1)
         )
+
+    def scores(self, name: str) -> dict[str, float]:
+        """What an earlier stage measured."""
+        values = self.workspace.record.stages[name].scores
+        return {score: value for score, value in values.items() if value is not None}
 
     def model(self) -> Any:
         """Read the cameras that an earlier stage left."""

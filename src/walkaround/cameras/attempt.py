@@ -67,6 +67,8 @@ class Job:
     options: CamerasOptions
     seed: int
     num_threads: int
+    mask_dir: Path | None = None
+    """Holds ``<image name>.png``: features where it is not 0 only."""
 
     @property
     def names(self) -> list[str]:
@@ -183,6 +185,7 @@ def prepare_features(attempt: Attempt, job: Job) -> Path:
             options=job.options,
             focal_prior_px=job.focal_prior_px,
             num_threads=job.num_threads,
+            mask_dir=job.mask_dir,
         )
     return database
 

@@ -1,9 +1,14 @@
-"""From frames to cameras: climb the ladder of attempts, keep the best model by its scores."""
+"""From frames to cameras: climb the ladder of attempts, keep the best model by its scores.
+
+Before a camera that stands while the object moves, the object is solved in its own frame, by features on what
+moves (:mod:`walkaround.cameras.moving`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +21,9 @@ from walkaround.cameras.attempt import (
     prepare_features,
 )
 from walkaround.cameras.features import frame_sizes
-from walkaround.cameras.ladder import BEFORE_LEARNED, is_enough, ladder
+from walkaround.cameras.ladder import BEFORE_LEARNED, Attempt, is_enough, ladder
 from walkaround.cameras.learned import HINT, can_learn
+from walkaround.cameras.moving import Motion, check_subject, find_motion, read_color, write_moving
 from walkaround.cameras.options import CamerasOptions, CamerasResult
 from walkaround.cameras.pairs import follow_each_other, image_similarity
 from walkaround.errors import SequenceRejected
@@ -33,6 +39,7 @@ def estimate_cameras(
     *,
     focal_prior_px: float | None,
     ordered: bool,
+    standing: bool = False,
     scratch_dir: Path,
     options: CamerasOptions,
     seed: int = 0,
@@ -50,13 +57,17 @@ def estimate_cameras(
     ordered
         The frames follow each other in time (a video). Photos that turn out to do so as well are treated
         like a video: neighbours in time are the best evidence against a misplaced camera.
+    standing
+        The camera is known to stand while the object moves: features are taken on what moves only, and the
+        cameras are those of the object's own frame.
     scratch_dir
         For databases; created, and removed afterwards.
 
     Raises
     ------
     SequenceRejected
-        ``cameras_failed``: no camera could be placed.
+        ``cameras_failed``: no camera could be placed. ``static_camera``: nothing that moves before a
+        standing camera could be told from what stands.
     UsageError
         Learned features were asked for, and their packages are missing.
     """
@@ -81,9 +92,10 @@ def estimate_cameras(
             seed=seed,
             num_threads=num_threads,
         )
+        video = ordered
         if not ordered and photos_follow_each_other(job):
             job = dataclasses.replace(job, ordered=True)
-        return climb(job, progress)
+        return solve(job, standing=standing, video=video, progress=progress)
     finally:
         remove_tree(work)
 
@@ -97,48 +109,110 @@ def photos_follow_each_other(job: Job) -> bool:
     return in_order
 
 
-def climb(job: Job, progress: Progress) -> CamerasResult:
-    """Make the attempts of the ladder in order until one is enough; return the best by its scores.
+class Climb:
+    """Attempts made so far at one job, and the best model among them."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.best: Candidate | None = None
+        self.tried: list[dict[str, Any]] = []
+        self.learns = can_learn(job.options)
+        self.steps = ladder(len(job.frames), ordered=job.ordered, options=job.options, can_learn=self.learns)
+
+    def up(self, steps: Sequence[Attempt], progress: Progress = no_progress) -> bool:
+        """Make attempts in order until one is enough; return whether one was."""
+        for number, attempt in enumerate(steps):
+            progress(number / len(steps))
+            self._hint(attempt)
+            try:
+                candidate = make_attempt(attempt, self.job)
+            except NATIVE_ERRORS as error:
+                logger.warning("Attempt %s failed: %s", attempt.name, error)
+                self.tried.append({"attempt": attempt.name, "error": str(error)[:300]})
+                continue
+            if candidate is None:
+                self.tried.append({"attempt": attempt.name, "scores": {}})
+                continue
+            self.tried.append({"attempt": candidate.attempt, "scores": dict(candidate.scores)})
+            if self.best is None or candidate.rank > self.best.rank:
+                self.best = candidate
+            if is_enough(self.best.scores, self.job.options, attempt):
+                return True
+        return False
+
+    def result(self) -> CamerasResult:
+        """Return the best by its scores.
+
+        Raises
+        ------
+        SequenceRejected
+            No attempt placed a camera.
+        """
+        if self.best is None:
+            raise SequenceRejected(
+                "cameras_failed",
+                f"No camera could be placed for {len(self.job.frames)} frames after {len(self.tried)} "
+                "attempts; film with more texture and overlap.",
+                {"registered_share": 0.0, "num_registered": 0.0},
+            )
+        notes = {"attempts": self.tried, "chosen": self.best.attempt, **self.best.notes}
+        return CamerasResult(model=self.best.model, scores=self.best.scores, notes=notes)
+
+    def _hint(self, attempt: Attempt) -> None:
+        at = self.steps.index(attempt)
+        after = at > 0 and self.steps[at - 1].name == BEFORE_LEARNED
+        if after and not self.learns and self.job.options.learned == "auto":
+            logger.info("Matches are weak; learned features may help: %s.", HINT)
+
+
+def solve(job: Job, *, standing: bool, video: bool, progress: Progress) -> CamerasResult:
+    """Solve the scene; of a camera that stands, what moves before it.
+
+    A hand-held camera that stands sways, so that its background seems to move. When the first attempt at a
+    video is weak, it is asked whether all frames show one background from one place.
 
     Raises
     ------
     SequenceRejected
-        None of them placed a camera.
+        No camera could be placed, or nothing moves before a standing camera.
     """
-    tried: list[dict[str, Any]] = []
-    best: Candidate | None = None
-    learn = can_learn(job.options)
-    steps = ladder(len(job.frames), ordered=job.ordered, options=job.options, can_learn=learn)
-    for number, attempt in enumerate(steps):
-        progress(number / len(steps))
-        if (
-            number
-            and steps[number - 1].name == BEFORE_LEARNED
-            and not learn
-            and job.options.learned == "auto"
-        ):
-            logger.info("Matches are weak; learned features may help: %s.", HINT)
-        try:
-            candidate = make_attempt(attempt, job)
-        except NATIVE_ERRORS as error:
-            logger.warning("Attempt %s failed: %s", attempt.name, error)
-            tried.append({"attempt": attempt.name, "error": str(error)[:300]})
-            continue
-        if candidate is None:
-            tried.append({"attempt": attempt.name, "scores": {}})
-            continue
-        tried.append({"attempt": candidate.attempt, "scores": dict(candidate.scores)})
-        if best is None or candidate.rank > best.rank:
-            best = candidate
-        if is_enough(best.scores, job.options, attempt):
-            break
+    if standing:
+        return solve_object(job, find_subject(job), progress)
+    climb = Climb(job)
+    first, rest = climb.steps[:1], climb.steps[1:]
+    enough = climb.up(first)
+    if not enough and video:
+        subject = find_subject(job)
+        if subject.stands:
+            logger.info("All frames show one background from one place: what moves before it is solved.")
+            return solve_object(job, subject, progress)
+    if not enough:
+        climb.up(rest, progress)
     progress(1.0)
-    if best is None:
-        raise SequenceRejected(
-            "cameras_failed",
-            f"No camera could be placed for {len(job.frames)} frames after {len(tried)} attempts; "
-            "film with more texture and overlap.",
-            {"registered_share": 0.0, "num_registered": 0.0},
-        )
-    notes = {"attempts": tried, "chosen": best.attempt, **best.notes}
-    return CamerasResult(model=best.model, scores=best.scores, notes=notes)
+    return climb.result()
+
+
+def find_subject(job: Job) -> Motion:
+    """Tell what moves from what stands in the frames of a job."""
+    return find_motion([read_color(job.image_dir / name) for name in job.names])
+
+
+def solve_object(job: Job, subject: Motion, progress: Progress) -> CamerasResult:
+    """Find the cameras in the frame of the object that moves before a standing camera.
+
+    Raises
+    ------
+    SequenceRejected
+        ``static_camera``: no object can be told from the background, or it could not be followed.
+    """
+    check_subject(subject)
+    mask_dir = job.work / "moving"
+    write_moving(subject, job.names, mask_dir)
+    work = job.work / "object"
+    work.mkdir()
+    climb = Climb(dataclasses.replace(job, work=work, mask_dir=mask_dir))
+    climb.up(climb.steps, progress)
+    progress(1.0)
+    result = climb.result()
+    notes = {**result.notes, "moving_share": subject.share, "sway_px": subject.sway_px}
+    return dataclasses.replace(result, scores={**result.scores, "object_first": 1.0}, notes=notes)

@@ -20,6 +20,7 @@ from walkaround.cameras.ladder import Attempt
 from walkaround.cameras.options import CamerasOptions
 from walkaround.errors import SequenceRejected
 from walkaround.io.colmap import load_pycolmap
+from walkaround.io.depth import read_grey
 from walkaround.types import ByteArray, Float32Array, Frame
 
 FOCAL_FACTOR = 1.2
@@ -58,10 +59,12 @@ def extract_features(
     options: CamerasOptions,
     focal_prior_px: float | None,
     num_threads: int,
+    mask_dir: Path | None = None,
 ) -> None:
     """Register images and cameras (one a frame size) in a new database, with their features.
 
     ``focal_prior_px`` belongs to the most frequent size and is scaled by the long side for the others.
+    ``mask_dir`` holds ``<image name>.png``: features are kept where it is not 0.
     """
     pycolmap = load_pycolmap()
     pycolmap.Database.open(database).close()
@@ -70,6 +73,8 @@ def extract_features(
         reader = pycolmap.ImageReaderOptions()
         reader.camera_model = options.camera_model
         reader.default_focal_length_factor = FOCAL_FACTOR
+        if mask_dir is not None:
+            reader.mask_path = mask_dir
         if focal_prior_px is not None:
             focal = focal_prior_px * max(width, height) / max(main_size)
             reader.camera_params = _initial_params(options.camera_model, focal, width, height)
@@ -130,7 +135,9 @@ def _extract_opencv(
     cv2.setNumThreads(1)  # one image a thread; the same keypoints in the same order in each run
     try:
         with ThreadPoolExecutor(max(num_threads, 1)) as pool:
-            found = list(pool.map(lambda name: sift_features(image_dir / name, max_side, limit), names))
+            found = list(
+                pool.map(lambda n: sift_features(image_dir / n, max_side, limit, mask_of(reader, n)), names)
+            )
     finally:
         cv2.setNumThreads(before)
     pycolmap = load_pycolmap()
@@ -147,7 +154,16 @@ def _extract_opencv(
         db.close()
 
 
-def sift_features(path: Path, max_side: int, limit: int) -> tuple[Float32Array, ByteArray]:
+def mask_of(reader: Any, name: str) -> ByteArray | None:
+    """Return the mask (H, W) in which an image's features are wanted; None for everywhere."""
+    if str(reader.mask_path) in ("", "."):
+        return None
+    return read_grey(Path(reader.mask_path) / f"{name}.png")
+
+
+def sift_features(
+    path: Path, max_side: int, limit: int, mask: ByteArray | None = None
+) -> tuple[Float32Array, ByteArray]:
     """Return COLMAP keypoints (N, 6) x y and affine shape, and RootSIFT descriptors (N, 128) of an image.
 
     Keypoints are in the pixels of the file, whatever the size they were found at; OpenCV's pixel centres
@@ -167,7 +183,9 @@ def sift_features(path: Path, max_side: int, limit: int) -> tuple[Float32Array, 
     if scale < 1.0:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    found, raw = cv2.SIFT.create(nfeatures=limit, contrastThreshold=CONTRAST).detectAndCompute(image, None)
+    if mask is not None:
+        mask = cv2.resize(mask, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST)
+    found, raw = cv2.SIFT.create(nfeatures=limit, contrastThreshold=CONTRAST).detectAndCompute(image, mask)
     if raw is None or len(found) == 0:
         return np.zeros((0, 6), np.float32), np.zeros((0, 128), np.uint8)
     to_file = np.array([width / image.shape[1], height / image.shape[0]])

@@ -24,6 +24,9 @@ from walkaround.geometry.pinhole import MIN_DEPTH, pack_intrinsics, project_poin
 from walkaround.geometry.plane import fit_plane
 from walkaround.types import BoolArray, Float32Array, FloatArray, IntArray, View
 
+MAX_BELOW = 0.05
+"""Share of the points around the object that may lie below its support (wrong depth does)."""
+
 
 @dataclass(kw_only=True)
 class MaskView:
@@ -95,7 +98,8 @@ def support_plane(views: list[MaskView], radius: float) -> FloatArray | None:
     Of the horizontal planes in the height histogram along the dominant one's normal, the highest that
     reaches the border of at least half the images (a table does, a box's lid does not); when none does,
     the lowest, if it spreads wider than what stands on it (a turntable's disc does, the flat underside or
-    cap of an object before nothing does not).
+    cap of an object before nothing does not). What lies under a support cannot be seen: a plane with more
+    than a few points below it is a side of the object.
     """
     cloud, at_border, owner = [], [], []
     for index, view in enumerate(views):
@@ -129,6 +133,9 @@ def support_plane(views: list[MaskView], radius: float) -> FloatArray | None:
     reaching = [level for level, share in candidates if share >= 0.5]
     level = max(reaching) if reaching else min((level for level, _ in candidates), default=0.0)
     if not reaching and not _spreads_beyond(points, plane, height - level, tolerance):
+        return None
+    inner = np.linalg.norm(points, axis=1) < radius
+    if float((height[inner] - level < -2 * tolerance).mean()) > MAX_BELOW:
         return None
     on = np.abs(height - level) < 1.5 * tolerance
     refined = fit_plane(points[on], tolerance=tolerance / 2)

@@ -45,8 +45,8 @@ RULES: tuple[Rule, ...] = (
     # frames
     Rule(code="still_video", stage="frames", score="motion_px", low=1.0, verdict="reject",
          text="Nothing moves in the video; walk around the object while filming."),
-    Rule(code="static_camera", stage="frames", score="background_motion_share", low=0.25, verdict="reject",
-         text="The object moves before a standing camera; walk around the object instead."),
+    Rule(code="static_camera", stage="frames", score="background_motion_share", low=0.25, verdict="warn",
+         text="The object moves before a standing camera; walking around it gives more."),
     Rule(code="too_few_distinct_frames", stage="frames", score="num_frames", low=8, verdict="reject",
          text="Fewer than 8 distinct frames are left; film for about 10 seconds while moving."),
     Rule(code="blurred", stage="frames", score="sharpness", low=0.15, verdict="warn",
@@ -54,6 +54,8 @@ RULES: tuple[Rule, ...] = (
     Rule(code="dark", stage="frames", score="brightness", low=0.06, verdict="warn",
          text="The frames are very dark; film in more light."),
     # cameras
+    Rule(code="object_first", stage="cameras", score="object_first", high=0.5, verdict="warn",
+         text="The cameras are those of the object's own frame; the background is not part of it."),
     Rule(code="cameras_failed", stage="cameras", score="registered_share", low=0.01, verdict="reject",
          text="No camera could be placed; film with more texture and overlap."),
     Rule(code="few_registered", stage="cameras", score="registered_share", low=0.6, verdict="reject",
@@ -67,7 +69,7 @@ RULES: tuple[Rule, ...] = (
     Rule(code="inconsistent_cameras", stage="cameras", score="camera_consistency", low=0.5, verdict="reject",
          text="Cameras disagree with their neighbours; repeated patterns may have folded the model."),
     Rule(code="narrow_arc", stage="cameras", score="arc_deg", low=20.0, verdict="reject",
-         text="The camera moves less than 20 degrees around the object."),
+         text="The object is seen from less than 20 degrees around."),
     Rule(code="short_arc", stage="cameras", score="arc_deg", low=150.0, verdict="warn",
          text="The arc is under 150 degrees; the paper asks for 180 or 360."),
     # depth
