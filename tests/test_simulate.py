@@ -231,6 +231,34 @@ def test_moving_object(tmp_path: Path) -> None:
     assert abs(angles[-1] - angles[0]) == pytest.approx(90 * 5 / 6)
 
 
+def test_clutter_is_seen_and_no_part_of_the_truth(plain_truth: Truth, tmp_path: Path) -> None:
+    """The cameras and the mesh stay; the pictures change; neighbours hide the object and are never it."""
+    cluttered = truth_of(tmp_path, clutter=5)
+    assert plain_truth.mesh_path is not None and cluttered.mesh_path is not None
+    assert plain_truth.mesh_path.read_bytes() == cluttered.mesh_path.read_bytes()
+    np.testing.assert_array_equal(centres_of(plain_truth), centres_of(cluttered))
+    hidden = 0
+    for number in range(len(cluttered.frames)):
+        alone, among = mask_of(plain_truth, number), mask_of(cluttered, number)
+        assert not (among & ~alone).any()
+        hidden += int((alone & ~among).sum())
+        apart = np.abs(image_of(plain_truth, number).astype(int) - image_of(cluttered, number)).max(axis=2)
+        assert float((apart[~alone] > 40).mean()) > 0.05
+    assert hidden > 20
+
+
+def test_nearness_brings_the_object_to_the_border(plain_truth: Truth, tmp_path: Path) -> None:
+    near = truth_of(tmp_path, nearness=0.6)
+    assert np.median(np.linalg.norm(centres_of(near), axis=1)) < 0.75 * np.median(
+        np.linalg.norm(centres_of(plain_truth), axis=1)
+    )
+    for number in range(len(near.frames)):
+        mask = mask_of(near, number)
+        assert mask[0].any() or mask[-1].any()
+        alone = mask_of(plain_truth, number)
+        assert not (alone[0].any() or alone[-1].any() or alone[:, 0].any() or alone[:, -1].any())
+
+
 def test_light_noise_texture_and_blur(plain_truth: Truth, tmp_path: Path) -> None:
     one = {"num_frames": 1}
     mask = mask_of(plain_truth, 0)

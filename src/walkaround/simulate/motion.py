@@ -83,7 +83,7 @@ def make_path(options: SimulateOptions, vertices: FloatArray, focal_px: float) -
     return CameraPath(
         options=options,
         centre=centre,
-        distance_m=max(distance, min(nearest)),
+        distance_m=max(distance, min(nearest)) * options.nearness,
         waves=waves,
         start_rad=float(rng.uniform(0, 2 * np.pi)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from itertools import pairwise
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -196,10 +197,43 @@ def _unite(out: FloatArray, p: FloatArray, centre: FloatArray, radius: float, pa
     out[~near] = np.minimum(out[~near], away[~near])
 
 
+def _wire(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
+    """A stand of bent rods: three legs, a stem, a coil and a ring, nothing thicker than a pencil."""
+    height, spread, thick = rng.uniform(0.17, 0.2), rng.uniform(0.05, 0.06), rng.uniform(0.0034, 0.004)
+    turn = rng.uniform(0, 2 * np.pi)
+    rods: list[tuple[FloatArray, FloatArray]] = []
+    hub = np.array([0, 0, 0.3 * height])
+    for leg in range(3):
+        angle = turn + 2 * np.pi * leg / 3
+        rods.append((hub, np.array([spread * np.cos(angle), spread * np.sin(angle), 0.5 * thick])))
+    rods.append((hub, np.array([0, 0, height])))
+    coil, winds = rng.uniform(0.03, 0.04), rng.uniform(2.0, 3.0)
+    at = [
+        np.array([coil * np.cos(a), coil * np.sin(a), height * (0.45 + 0.5 * a / (2 * np.pi * winds))])
+        for a in np.linspace(0, 2 * np.pi * winds, 40)
+    ]
+    rods += list(pairwise(at))
+    rods += [(np.array([0, 0, p[2]]), p) for p in (at[0], at[-1])]
+
+    def rod(ends: tuple[FloatArray, FloatArray], p: FloatArray) -> FloatArray:
+        return _capsule(p, *ends, thick, thick)
+
+    def field(p: FloatArray) -> FloatArray:
+        out = np.full(len(p), 1.0)
+        for ends in rods:
+            half = 0.5 * float(np.linalg.norm(ends[1] - ends[0]))
+            _unite(out, p, 0.5 * (ends[0] + ends[1]), half + thick, partial(rod, ends))
+        return out
+
+    side = spread + thick
+    return field, (np.array([-side, -side, 0]), np.array([side, side, height + thick])), 168
+
+
 _MAKERS: dict[str, Callable[[np.random.Generator], tuple[Field, Bounds, int]]] = {
     "vase": _vase,
     "blob": _blob,
     "mug": _mug,
     "figurine": _figurine,
     "plant": _plant,
+    "wire": _wire,
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from walkaround.errors import UsageError
 
-OBJECT_NAMES = ("vase", "blob", "mug", "figurine", "plant")
+OBJECT_NAMES = ("vase", "blob", "mug", "figurine", "plant", "wire")
 TABLE_NAMES = ("wood", "stone", "plain")
 
 
@@ -15,7 +15,7 @@ class SimulateOptions:
     """A rendered hand-held walk-around of one object on a table."""
 
     object: str = "figurine"
-    """Shape: vase, blob, mug, figurine or plant; the seed varies its proportions and colours."""
+    """Shape: vase, blob, mug, figurine, plant or wire; the seed varies its proportions and colours."""
     seed: int = 0
     """Everything random (shape, texture, room, hand, noise) follows from it."""
     arc_deg: float = 360.0
@@ -33,6 +33,8 @@ class SimulateOptions:
     fill: float = 1.2
     """The object's bounding sphere over the image's short side: how near the camera goes. It stays far
     enough to see the whole object."""
+    nearness: float = 1.0
+    """Times the distance that follows from ``fill``; under 1 the frame's border cuts the object."""
     jitter: float = 1.0
     """Strength of the hand's sway and tremor; 0 is a perfect rail."""
     blur_s: float = 0.0
@@ -47,6 +49,8 @@ class SimulateOptions:
     """Table top: wood, stone (both with scattered prints, never repeating) or plain."""
     table_radius: float = 2.6
     """Radius of the round table in radii of the object's bounding sphere."""
+    clutter: int = 0
+    """Other things that stand around the object on the table; they are not part of the truth."""
     plain_background: bool = False
     """A room without any texture."""
     moving_object: bool = False
@@ -72,12 +76,15 @@ class SimulateOptions:
             (2 <= self.elevation_deg <= 85, "elevation_deg", "2 to 85"),
             (0.05 <= self.fill <= 2, "fill", "0.05 to 2"),
             (-3600 <= self.arc_deg <= 3600, "arc_deg", "-3600 to 3600"),
+            (0.2 <= self.nearness <= 5, "nearness", "0.2 to 5"),
             (0 <= self.jitter <= 10, "jitter", "0 to 10"),
             (0 <= self.blur_s <= 1, "blur_s", "0 to 1"),
             (0 <= self.noise <= 1, "noise", "0 to 1"),
             (0 <= self.texture <= 1, "texture", "0 to 1"),
             (0 <= self.gloss <= 1, "gloss", "0 to 1"),
             (1.0 <= self.table_radius <= 20, "table_radius", "1 to 20"),
+            (0 <= self.clutter <= 12, "clutter", "0 to 12"),
+            (not (self.clutter and self.moving_object), "clutter", "0 when the object moves"),
             (0 < self.exposure <= 100, "exposure", "above 0, at most 100"),
             (1 <= self.samples <= 256, "samples", "1 to 256"),
             (0 <= self.crf <= 51, "crf", "0 to 51"),

@@ -69,7 +69,8 @@ def render_frame(
                 shift = _shift(n, o.samples)
                 again = _trace(scene, cam_from_object, K, edges, shift)
                 _shade(scene, path, K, time_s, edges, again, shift, 1.0 / o.samples, light, linear)
-    depth = hits.depth.reshape(shape).astype(np.float32)
+    own = (hits.face >= 0) & (hits.face < len(scene.object_mesh.faces))
+    depth = np.where(own, hits.depth, 0.0).reshape(shape).astype(np.float32)
     noise = np.random.default_rng([o.seed, 53, index])
     return RenderedFrame(
         image_srgb=_expose(linear.reshape(*shape, 3), o.exposure, o.noise, noise),
@@ -146,7 +147,7 @@ def _shade(
         -room_from_cam @ cam_from_room[:3, 3], room_from_cam @ np.linalg.inv(K), shift, turn,
         scene.mesh.vertices, scene.mesh.normals, scene.mesh.faces, light[0], scene.lights[0].direction,
         light[1], np.array([scene.table_radius_m, float(scene.table_kind)]), scene.table_colors, scene.prints,
-        scene.object_colors, o.texture, o.gloss, scene.room, o.plain_background, scene.noise_seed,
+        scene.owners, scene.colors, o.texture, o.gloss, scene.room, o.plain_background, scene.noise_seed,
     )  # fmt: skip
     return patches
 

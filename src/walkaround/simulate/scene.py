@@ -14,6 +14,7 @@ from walkaround.simulate.options import SimulateOptions
 from walkaround.simulate.surface import TriangleMesh
 from walkaround.types import BoolArray, FloatArray, IntArray
 
+_OTHERS = ("blob", "mug", "vase")
 _KINDS = {"plain": 0, "wood": 1, "stone": 2}
 
 
@@ -52,6 +53,9 @@ class Scene:
 
     options: SimulateOptions
     mesh: TriangleMesh
+    """The object, then its neighbours."""
+    object_mesh: TriangleMesh
+    owners: IntArray  # (F,) whose face it is: 0 the object's, 1 and on its neighbours'
     tracer: Tracer
     lights: tuple[Light, ...]
     ambient: tuple[FloatArray, FloatArray]  # light from the sky by vertex (V, 3), by table cell (n, n, 3)
@@ -59,7 +63,7 @@ class Scene:
     table_kind: int
     table_colors: FloatArray
     prints: FloatArray  # (M, 11)
-    object_colors: FloatArray  # (3, 3)
+    colors: FloatArray  # (1 + neighbours, 3, 3)
     room: FloatArray  # (2, 3) low and high corner
     noise_seed: int
 
@@ -67,13 +71,14 @@ class Scene:
 def make_scene(options: SimulateOptions) -> Scene:
     """Draw everything random of the scene from the seed."""
     rng = np.random.default_rng([options.seed, 37])
-    mesh = make_object(options.object, options.seed)
-    centre = np.array([0.0, 0.0, 0.5 * mesh.vertices[:, 2].max()])
-    radius = options.table_radius * float(np.linalg.norm(mesh.vertices - centre, axis=1).max())
+    alone = make_object(options.object, options.seed)
+    centre = np.array([0.0, 0.0, 0.5 * alone.vertices[:, 2].max()])
+    radius = options.table_radius * float(np.linalg.norm(alone.vertices - centre, axis=1).max())
+    mesh, owners = _among_others(alone, options)
     side = min(256, max(64, max(options.size) // 3))
     tracer = Tracer(mesh)
-    hue = rng.uniform()
-    colors = [(hue, 0.55, 0.62), (hue + rng.uniform(0.25, 0.45), 0.5, 0.3), (hue + 0.55, 0.35, 0.8)]
+    others = np.random.default_rng([options.seed, 67])
+    colors = [_colors(rng)]
     wood = np.array([[0.42, 0.25, 0.13], [0.24, 0.13, 0.065]]) * rng.uniform(0.8, 1.25)
     stone = np.array([[0.5, 0.48, 0.45], [0.26, 0.25, 0.26]]) * rng.uniform(0.8, 1.25)
     table_colors = {"wood": wood, "stone": stone, "plain": np.full((2, 3), 0.45)}[options.table]
@@ -85,6 +90,8 @@ def make_scene(options: SimulateOptions) -> Scene:
     return Scene(
         options=options,
         mesh=mesh,
+        object_mesh=alone,
+        owners=owners,
         tracer=tracer,
         lights=lights,
         ambient=_ambient(tracer, mesh, radius, side, table_colors.mean(axis=0)),
@@ -92,10 +99,43 @@ def make_scene(options: SimulateOptions) -> Scene:
         table_kind=_KINDS[options.table],
         table_colors=table_colors,
         prints=_prints(rng, radius),
-        object_colors=np.array([colorsys.hsv_to_rgb(h % 1.0, s, v) for h, s, v in colors]) ** 1.6,
+        colors=np.array(colors + [_colors(others) for _ in range(options.clutter)]),
         room=np.array([[-2.2, -2.6, -0.75], [2.5, 2.0, 1.8]]) * rng.uniform(0.9, 1.1, (2, 3)),
         noise_seed=int(rng.integers(1, 1 << 20)),
     )
+
+
+def _colors(rng: np.random.Generator) -> FloatArray:  # (3, 3)
+    hue = rng.uniform()
+    hsv = [(hue, 0.55, 0.62), (hue + rng.uniform(0.25, 0.45), 0.5, 0.3), (hue + 0.55, 0.35, 0.8)]
+    return np.asarray(np.array([colorsys.hsv_to_rgb(h % 1.0, s, v) for h, s, v in hsv]) ** 1.6)
+
+
+def _among_others(alone: TriangleMesh, options: SimulateOptions) -> tuple[TriangleMesh, IntArray]:
+    """Put other things in a ring around the object, where none touches it; return all with their owners."""
+    rng = np.random.default_rng([options.seed, 61])
+    meshes = [alone]
+    reach = float(np.hypot(alone.vertices[:, 0], alone.vertices[:, 1]).max())
+    start = rng.uniform(0, 2 * np.pi)
+    for number in range(options.clutter):
+        name = _OTHERS[int(rng.integers(len(_OTHERS)))]
+        other = make_object(name, int(rng.integers(1 << 20)))
+        size = float(np.hypot(other.vertices[:, 0], other.vertices[:, 1]).max())
+        scale = rng.uniform(0.35, 0.7) * alone.vertices[:, 2].max() / other.vertices[:, 2].max()
+        angle = start + 2 * np.pi * (number + rng.uniform(-0.25, 0.25)) / options.clutter
+        distance = reach + scale * size + rng.uniform(0.1, 0.7) * reach
+        place = np.array([distance * np.cos(angle), distance * np.sin(angle), 0.0])
+        meshes.append(
+            TriangleMesh(vertices=scale * other.vertices + place, faces=other.faces, normals=other.normals)
+        )
+    first = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+    whole = TriangleMesh(
+        vertices=np.concatenate([mesh.vertices for mesh in meshes]),
+        faces=np.concatenate([mesh.faces + at for mesh, at in zip(meshes, first, strict=False)]),
+        normals=np.concatenate([mesh.normals for mesh in meshes]),
+    )
+    owners = np.repeat(np.arange(len(meshes)), [len(mesh.faces) for mesh in meshes])
+    return whole, owners.astype(np.int64)
 
 
 def _lamp(azimuth: float, elevation: float, color: FloatArray, spread: float) -> Light:

@@ -258,7 +258,8 @@ def shade_pixels(  # long: one pass over the pixels, so that no intermediate ima
     table: FloatArray,  # (2,) radius, kind
     table_colors: FloatArray,
     prints: FloatArray,
-    object_colors: FloatArray,
+    owners: IntArray,  # (F,) whose face it is: 0 the object's, 1 and on its neighbours'
+    object_colors: FloatArray,  # (1 + neighbours, 3, 3)
     texture: float,
     gloss: float,
     room: FloatArray,
@@ -291,7 +292,11 @@ def shade_pixels(  # long: one pass over the pixels, so that no intermediate ima
                 dot += half * normal
                 size += half * half
             seen = footprint * t / sqrt(max(0.1, facing))
-            patches[pixel] = -1 - _object_albedo(p, seen, object_colors, texture, seed, color)
+            own = owners[f]
+            patch = _object_albedo(
+                p, seen, object_colors[own], texture if own == 0 else 1.0, seed + 1000 * own, color
+            )
+            patches[pixel] = -1 - patch - 4 * own
             lit = b0 * vertex_light[i, 3] + b1 * vertex_light[j, 3] + b2 * vertex_light[k, 3]
             shine = gloss * lit * max(0.0, dot / sqrt(size + 1e-12)) ** 40 * 3.0
             for n in range(3):

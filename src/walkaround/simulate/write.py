@@ -28,7 +28,7 @@ from walkaround.simulate.scene import Scene, bake_light, make_scene
 from walkaround.types import ByteArray, FloatArray, Progress, no_progress
 
 logger = logging.getLogger(__name__)
-_VERSION = 4
+_VERSION = 5
 _FOLDERS = {"images": ".png", "masks": ".png", "depth": ".npz"}
 _SCRATCH = ".simulate.tmp"
 
@@ -105,7 +105,7 @@ def _render(paths: SimulatedCapture, options: SimulateOptions, progress: Progres
     K = np.array(
         [[focal_px, 0.0, options.size[0] / 2], [0.0, focal_px, options.size[1] / 2], [0.0, 0.0, 1.0]]
     )
-    path = make_path(options, scene.mesh.vertices, focal_px)
+    path = make_path(options, scene.object_mesh.vertices, focal_px)
     _write_mesh(paths.mesh_path, scene)
     records = _write_frames(paths, scene, path, K, progress, num_threads)
     truth = {
@@ -273,10 +273,10 @@ def _write_png(path: Path, values: ByteArray) -> None:
 
 def _write_mesh(path: Path, scene: Scene) -> None:
     """Binary little-endian PLY in double precision: vertices with normals, triangles."""
-    vertices = np.empty(len(scene.mesh.vertices), dtype=[("p", "<f8", 3), ("n", "<f4", 3)])
-    vertices["p"], vertices["n"] = scene.mesh.vertices, scene.mesh.normals
-    faces = np.empty(len(scene.mesh.faces), dtype=[("count", "u1"), ("index", "<i4", 3)])
-    faces["count"], faces["index"] = 3, scene.mesh.faces
+    vertices = np.empty(len(scene.object_mesh.vertices), dtype=[("p", "<f8", 3), ("n", "<f4", 3)])
+    vertices["p"], vertices["n"] = scene.object_mesh.vertices, scene.object_mesh.normals
+    faces = np.empty(len(scene.object_mesh.faces), dtype=[("count", "u1"), ("index", "<i4", 3)])
+    faces["count"], faces["index"] = 3, scene.object_mesh.faces
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
     lines += [f"property double {a}" for a in "xyz"] + [f"property float n{a}" for a in "xyz"]
     lines += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", ""]
