@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from tests.test_cameras import synthetic
-from walkaround.cameras import CamerasOptions, attempt
-from walkaround.cameras.attempt import Found, Job, examine, join_checked, merge_models
-from walkaround.cameras.mend import Scene, retriangulate
+from walkaround.cameras import CamerasOptions
+from walkaround.cameras import examine as examination
+from walkaround.cameras.examine import Found, Job, examine, join_checked, merge_models, trim
+from walkaround.cameras.mend import Scene, loose_cameras, retriangulate
 from walkaround.cameras.merge import crossing_support, find_similarity, join_models, names_of, pair_points
+from walkaround.cameras.viewgraph import delete_pairs, read_view_graph
 from walkaround.geometry import robust_similarity
 from walkaround.io.colmap import load_pycolmap
 from walkaround.types import Frame
@@ -155,7 +157,7 @@ def test_a_wrong_joint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             pose = image.cam_from_world() * turn
             wrong.frames[image.frame_id].set_cam_from_world(image.camera_id, pose)
     for model, accepted in ((right, True), (wrong, False)):
-        monkeypatch.setattr(attempt, "join_models", lambda a, b, scene, model=model: model)
+        monkeypatch.setattr(examination, "join_models", lambda a, b, scene, model=model: model)
         assert (join_checked(a, b, scene.graph, scene.database, job) is not None) == accepted
 
 
@@ -168,3 +170,32 @@ def test_support_between_two_sides_counts_their_pairs_only(tmp_path: Path) -> No
     assert crossing_support(tuple(pairs), names, set(names[:4]), set(names[4:])) > 0.99
     assert crossing_support(broken, names, set(names[:4]), set(names[4:])) == 0.0
     assert crossing_support(broken, names, set(names[:2]), set(names[2:4])) > 0.99
+
+
+def test_a_camera_tied_to_one_other_only_is_taken_out(tmp_path: Path) -> None:
+    """It may slide along its baseline with all matches still explained."""
+    whole, scene = synthetic(tmp_path)
+    names = sorted(names_of(whole))
+    job = make_job(whole, tmp_path, scene)
+    assert loose_cameras(whole) == []
+    pairs = {frozenset((a, b)) for a, b in scene.graph.matches if names[7] in (a, b)} - {
+        frozenset((names[6], names[7]))
+    }
+    delete_pairs(scene.database, [(min(pair), max(pair)) for pair in pairs])
+    graph = read_view_graph(scene.database)
+    slid = type(whole)(whole)
+    ids = {image.name: image for image in slid.images.values()}
+    for point in list(slid.points3D.values()):  # the last camera keeps what it sees with one other
+        elements = {e.image_id: e.point2D_idx for e in point.track.elements}
+        if ids[names[7]].image_id in elements and len(elements) > 2:
+            slid.delete_observation(ids[names[7]].image_id, elements[ids[names[7]].image_id])
+    last, other = ids[names[7]], ids[names[6]]
+    centre = 2.0 * last.projection_center() - other.projection_center()  # twice as far along the baseline
+    pose = last.cam_from_world()
+    pose.translation = -(pose.rotation * centre)
+    slid.frames[last.frame_id].set_cam_from_world(last.camera_id, pose)
+    before = examine(slid, graph, job)
+    assert before.check.score > 0.9  # epipolar geometry does not see it
+    assert loose_cameras(slid) == [names[7]]
+    after = trim(before, graph, scene.database, job)
+    assert [view.frame.image for view in after.model.views] == names[:7] and after.dropped == [names[7]]
