@@ -211,6 +211,7 @@ def _best_of(found: list[Any], name: str, database: Path, job: Job) -> Candidate
 
 def _candidate(name: str, found: Found, models: list[list[str]], job: Job) -> Candidate:
     normalised, world = normalise(found.model)
+    models = [[image for image in names if image not in found.dropped] for names in models]
     apart = separate_models(models, [view.frame.image for view in normalised.views])
     scores = measure_model(
         normalised, num_frames=len(job.frames), num_models=1 + len(apart), consistency=found.check.score

@@ -18,7 +18,7 @@ import numpy as np
 from walkaround.cameras.database import similarity_counts, verification_options
 from walkaround.cameras.ladder import Attempt
 from walkaround.cameras.options import CamerasOptions
-from walkaround.cameras.pairs import LIKELY_PHOTOS, sequential_pairs, similar_pairs
+from walkaround.cameras.pairs import sequential_pairs, similar_pairs
 from walkaround.cameras.xfeat import XFeat
 from walkaround.errors import SequenceRejected, UsageError
 from walkaround.io.colmap import load_pycolmap
@@ -30,7 +30,11 @@ TOP_FEATURES = 600
 """Features that images are compared by when pairs are chosen."""
 FEW_IMAGES = 12
 """So few are matched all with all."""
-HELD = 100
+PARTNERS = 5
+"""Most similar images that each of many photos is matched with."""
+OVERLAP, LOOPS = 4, 2
+"""Following and similar frames that each frame of a video is matched with, at most."""
+HELD = 60
 """Pairs with so many verified SIFT matches need no learned ones."""
 
 Features = tuple[FloatArray, Float32Array, tuple[int, int]]
@@ -127,8 +131,8 @@ def learned_pairs(
         return {(i, j) for i in range(n) for j in range(i + 1, n)}
     counts = similarity_counts(descriptors)
     if ordered:
-        return sequential_pairs(counts, options.overlap, options.loop_pairs)
-    return similar_pairs(counts, LIKELY_PHOTOS)
+        return sequential_pairs(counts, min(options.overlap, OVERLAP), min(options.loop_pairs, LOOPS))
+    return similar_pairs(counts, PARTNERS, following=1)
 
 
 def read_held_pairs(database: Path) -> set[frozenset[str]]:
