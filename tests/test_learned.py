@@ -326,9 +326,10 @@ def test_xfeat_follows_a_shift(xfeat: XFeat) -> None:
     with xfeat.threads(1):
         found = [(*xfeat.extract(image, 400), (512, 384)) for image in (first, second)]
         again = xfeat.extract(first, 400)
-        matches = xfeat.match(found[0], found[1])
+        matches, matches_again = (xfeat.match(found[0], found[1]) for _ in range(2))
     assert torch.get_num_threads() == threads
     np.testing.assert_array_equal(again[0], found[0][0])
+    np.testing.assert_array_equal(matches, matches_again)
     np.testing.assert_allclose(np.linalg.norm(found[0][1], axis=1), 1.0, atol=1e-4)
     moved = found[0][0][matches[:, 0]] - found[1][0][matches[:, 1]]
     assert len(matches) > 80
