@@ -146,7 +146,9 @@ def run_one(arguments: Arguments) -> dict[str, Any]:
             attempt += f" (joined {len(result.notes['merged'])} models)" if result.notes["merged"] else ""
             if arguments.plots:
                 arguments.plots.mkdir(parents=True, exist_ok=True)
-                draw_top_view(model, arguments.plots / f"{Path(name).name}-{arguments.every}-{how}.svg")
+                draw_top_view(
+                    model, arguments.plots / f"{'-'.join(Path(name).parts[-2:])}-{arguments.every}-{how}.svg"
+                )
     return {**row, "registered": len(model.views), "attempt": attempt, **compare(model, truth)}
 
 
