@@ -198,4 +198,17 @@ def test_a_camera_tied_to_one_other_only_is_taken_out(tmp_path: Path) -> None:
     assert before.check.score > 0.9  # epipolar geometry does not see it
     assert loose_cameras(slid) == [names[7]]
     after = trim(before, graph, scene.database, job)
+    assert after is not None
     assert [view.frame.image for view in after.model.views] == names[:7] and after.dropped == [names[7]]
+
+
+def test_a_model_of_loose_cameras_is_no_model(tmp_path: Path) -> None:
+    whole, scene = synthetic(tmp_path)
+    job = make_job(whole, tmp_path, scene)
+    for number, point in enumerate(list(whole.points3D.values())):  # two views are left of each point
+        seen = [(element.image_id, element.point2D_idx) for element in point.track.elements]
+        first = number % (len(seen) - 1)
+        for where in seen[:first] + seen[first + 2 :]:
+            whole.delete_observation(*where)
+    assert len(loose_cameras(whole)) == 8
+    assert trim(examine(whole, scene.graph, job), scene.graph, scene.database, job) is None

@@ -31,7 +31,7 @@ from walkaround.cameras.mend import retriangulate
 from walkaround.cameras.normalise import Normalisation, normalise
 from walkaround.cameras.pairs import choose_pairs
 from walkaround.cameras.scoring import measure_model
-from walkaround.cameras.viewgraph import delete_pairs, read_view_graph
+from walkaround.cameras.viewgraph import ViewGraph, delete_pairs, read_view_graph
 from walkaround.types import SparseModel
 
 logger = logging.getLogger(__name__)
@@ -199,14 +199,22 @@ def _best_of(found: list[Any], name: str, database: Path, job: Job) -> Candidate
     candidates = []
     parts = [examine(reconstruction, graph, job) for reconstruction in found]
     for examined in [*parts, *merge_models(parts, graph, database, job)]:
-        for improve in (mend, trim):
-            try:
-                examined = improve(examined, graph, database, job)
-            except NATIVE_ERRORS as error:
-                logger.warning("Cameras of %s could not be mended: %s", name, error)
-        if len(examined.model.views) >= MIN_VIEWS:
-            candidates.append(_candidate(name, examined, models, job))
+        kept = _improved(examined, name, graph, database, job)
+        if kept is not None and len(kept.model.views) >= MIN_VIEWS:
+            candidates.append(_candidate(name, kept, models, job))
     return max(candidates, key=lambda c: c.rank) if candidates else None
+
+
+def _improved(found: Found, name: str, graph: ViewGraph, database: Path, job: Job) -> Found | None:
+    try:
+        found = mend(found, graph, database, job)
+    except NATIVE_ERRORS as error:
+        logger.warning("Cameras of %s could not be mended: %s", name, error)
+    try:
+        return trim(found, graph, database, job)
+    except NATIVE_ERRORS as error:
+        logger.warning("Cameras of %s could not be taken out: %s", name, error)
+        return None
 
 
 def _candidate(name: str, found: Found, models: list[list[str]], job: Job) -> Candidate:

@@ -154,22 +154,25 @@ def mend(found: Found, graph: ViewGraph, database: Path, job: Job) -> Found:
     return again
 
 
-def trim(found: Found, graph: ViewGraph, database: Path, job: Job) -> Found:
-    """Take out cameras that no point ties to the others, until there are none; all checks pass them by."""
+def trim(found: Found, graph: ViewGraph, database: Path, job: Job) -> Found | None:
+    """Take out cameras that hardly a point ties to two others, until there are none.
+
+    None when they are more than a third of the cameras: then nothing holds the rest together either, and
+    what is left of a wrong model may well look consistent.
+    """
     scene = scene_of(database, graph, job)
+    allowed = len(found.model.views) / 3
     while loose := loose_cameras(found.reconstruction):
-        logger.info("Cameras %s are taken out: hardly a point is seen by them and two others", loose)
+        logger.info("Cameras %s share hardly a point with two others", loose)
+        allowed -= len(loose)
+        if allowed < 0:
+            return None
         reconstruction = copy_of(found.reconstruction)
         take_out(reconstruction, loose)
-        left = reconstruction.num_reg_images()
-        if left >= 2:
-            reconstruction = retriangulate(reconstruction, scene)
-        again = examine(reconstruction, graph, job)
+        again = examine(retriangulate(reconstruction, scene), graph, job)
         again.mended = [name for name in found.mended if name not in loose]
         again.dropped, again.merged = sorted({*found.dropped, *loose}), found.merged
         found = again
-        if left < 2:
-            break
     return found
 
 
