@@ -30,11 +30,13 @@ TOP_FEATURES = 600
 """Features that images are compared by when pairs are chosen."""
 FEW_IMAGES = 12
 """So few are matched all with all."""
-PARTNERS = 5
-"""Most similar images that each of many photos is matched with."""
+PARTNERS = (3, 8)
+"""Fewest and most similar images that each of many photos is matched with ..."""
+PAIR_BUDGET = 150
+"""... so that about so many pairs are matched."""
 OVERLAP, LOOPS = 4, 2
 """Following and similar frames that each frame of a video is matched with, at most."""
-HELD = 60
+HELD = 100
 """Pairs with so many verified SIFT matches need no learned ones."""
 
 Features = tuple[FloatArray, Float32Array, tuple[int, int]]
@@ -132,7 +134,8 @@ def learned_pairs(
     counts = similarity_counts(descriptors)
     if ordered:
         return sequential_pairs(counts, min(options.overlap, OVERLAP), min(options.loop_pairs, LOOPS))
-    return similar_pairs(counts, PARTNERS, following=1)
+    partners = int(np.clip(2 * PAIR_BUDGET // n, *PARTNERS))
+    return similar_pairs(counts, partners, following=1)
 
 
 def read_held_pairs(database: Path) -> set[frozenset[str]]:
