@@ -3,6 +3,8 @@
 Each run is a process of its own. Errors are those of camera centres in percent of the cameras' mean
 distance to the point they look at, after a robust similarity alignment with the truth or reference.
 ``--plain`` adds COLMAP with its defaults (SIFT, exhaustive, incremental) in the same run, for the ratio.
+``--captures DIR ...`` runs folders of photos without truth; ``--every 3`` keeps every third image, which
+makes any set hard; ``--plots DIR`` draws cameras and points from above, for the eye.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,16 @@ class Arguments:
     """Runs of truth/bunny, with seeds 0, 1, ..."""
     sets: tuple[str, ...] = SETS
     """Which sets to run; the others run once, with seed 0."""
+    captures: tuple[Path, ...] = ()
+    """Folders of photos to run besides."""
+    every: int = 1
+    """Keep every so many images."""
+    learned: str = "auto"
+    """As ``--cameras.learned``."""
+    max_attempts: int = CamerasOptions.max_attempts
+    """As ``--cameras.max-attempts``."""
+    plots: Path | None = None
+    """A folder for a top view (SVG) of each result."""
     plain: bool = False
     """Also run COLMAP's defaults on each set."""
     as_photos: bool = False
@@ -60,9 +72,9 @@ def main(arguments: Arguments) -> None:
         return
     print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     print(f"{'set':12}{'how':8}{'seed':>5}{'frames':>9}{'median %':>10}{'worst %':>9}{'rot deg':>9}", end="")
-    print(f"{'consist.':>10}{'wall s':>8}{'CPU s':>8}  attempt")
+    print(f"{'consist.':>10}{'error px':>10}{'models':>8}{'wall s':>8}{'CPU s':>8}  attempt")
     rows: list[dict[str, Any]] = []
-    for name in arguments.sets:
+    for name in (*arguments.sets, *map(str, arguments.captures)):
         for seed in range(arguments.seeds if name == "bunny" else 1):
             for how in ("stage", "plain") if arguments.plain and seed == 0 else ("stage",):
                 row = spawn(arguments, name, seed, how)
@@ -80,8 +92,9 @@ def main(arguments: Arguments) -> None:
 def print_row(row: dict[str, Any]) -> None:
     """Print one line of the table."""
     print(
-        f"{row['set']:12}{row['how']:8}{row['seed']:5d}{row['registered']:5d}/{row['frames']:<3d}"
+        f"{row['set'][-22:]:12}{row['how']:8}{row['seed']:5d}{row['registered']:5d}/{row['frames']:<3d}"
         f"{row['median']:10.3f}{row['worst']:9.3f}{row['rotation']:9.3f}{row['consistency']:10.2f}"
+        f"{row['error']:10.2f}{row['models']:8.0f}"
         f"{row['wall']:8.1f}{row['cpu']:8.1f}  {row['attempt']}",
         flush=True,
     )
@@ -91,6 +104,9 @@ def spawn(arguments: Arguments, name: str, seed: int, how: str) -> dict[str, Any
     """Run one set in a process of its own and add its time."""
     command = [sys.executable, __file__, "--data", str(arguments.data), "--threads", str(arguments.threads)]
     command += ["--as-photos"] if arguments.as_photos else []
+    command += ["--every", str(arguments.every), "--learned", arguments.learned]
+    command += ["--max-attempts", str(arguments.max_attempts)]
+    command += ["--plots", str(arguments.plots)] if arguments.plots else []
     before, start = os.times(), time.perf_counter()
     done = subprocess.run(
         [*command, "--worker", name, str(seed), how], stdout=subprocess.PIPE, text=True, check=True
@@ -105,22 +121,34 @@ def run_one(arguments: Arguments) -> dict[str, Any]:
     """Estimate the cameras of one set and compare them with its truth."""
     name, seed, how = arguments.worker[0], int(arguments.worker[1]), arguments.worker[2]
     with tempfile.TemporaryDirectory() as scratch:
+        options = CamerasOptions(learned=arguments.learned, max_attempts=arguments.max_attempts)
         folder, frames, ordered, truth = load_set(arguments.data, name, Path(scratch))
+        frames = tuple(
+            replace(frame, index=i + 1, source_index=i) for i, frame in enumerate(frames[:: arguments.every])
+        )
         row: dict[str, Any] = {"set": name, "seed": seed, "how": how, "frames": len(frames)}
         row |= {"registered": 0, "median": np.nan, "worst": np.nan, "rotation": np.nan, "consistency": 0.0}
+        row |= {"error": np.nan, "models": 0}
         if how == "plain":
             model, attempt = plain_colmap(folder, frames, Path(scratch), arguments.threads), "COLMAP defaults"
         else:
             try:
                 result = estimate_cameras(
                     folder, frames, focal_prior_px=None, ordered=ordered and not arguments.as_photos,
-                    scratch_dir=Path(scratch), options=CamerasOptions(), seed=seed,
-                    num_threads=arguments.threads,
+                    scratch_dir=Path(scratch), options=options, seed=seed, num_threads=arguments.threads,
                 )  # fmt: skip
             except SequenceRejected as rejected:
                 return {**row, "attempt": rejected.reason}
             model, attempt = result.model, result.notes["chosen"]
             row["consistency"] = result.scores["camera_consistency"]
+            row["error"] = result.scores["reprojection_error_px"]
+            row["models"] = result.scores["num_models"]
+            attempt += f" (joined {len(result.notes['merged'])} models)" if result.notes["merged"] else ""
+            if arguments.plots:
+                arguments.plots.mkdir(parents=True, exist_ok=True)
+                draw_top_view(
+                    model, arguments.plots / f"{'-'.join(Path(name).parts[-2:])}-{arguments.every}-{how}.svg"
+                )
     return {**row, "registered": len(model.views), "attempt": attempt, **compare(model, truth)}
 
 
@@ -143,6 +171,18 @@ def compare(model: SparseModel, truth: dict[str, FloatArray]) -> dict[str, float
         "worst": float(error.max()),
         "rotation": float(np.median(angles)),
     }
+
+
+def draw_top_view(model: SparseModel, path: Path) -> None:
+    """Write an SVG of the points and the cameras (places, directions, numbers) from above, +-3 radii."""
+    points = model.points_in_world[np.linalg.norm(model.points_in_world[:, :2], axis=1) < 3][:4000, :2]
+    marks = [f'<circle cx="{x:.3f}" cy="{-y:.3f}" r="0.008" fill="#888"/>' for x, y in points]
+    for view in model.views:
+        (x, y), (dx, dy) = view.centre[:2], 0.25 * view.cam_from_world[2, :2]
+        marks.append(f'<path d="M{x:.3f} {-y:.3f}l{dx:.3f} {-dy:.3f}" stroke="#c00" stroke-width="0.02"/>')
+        marks.append(f'<text x="{x:.3f}" y="{-y:.3f}" font-size="0.13">{view.frame.index}</text>')
+    view_box = 'viewBox="-3 -3 6 6" width="600" height="600"'
+    path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {view_box}>{"".join(marks)}</svg>')
 
 
 def plain_colmap(folder: Path, frames: tuple[Frame, ...], scratch: Path, threads: int) -> SparseModel:
@@ -176,7 +216,7 @@ def load_set(
     elif name == "apple":
         folder = video_frames(data / "captures" / "apple.mp4", scratch / "apple", 30)
     else:
-        folder = data / "captures" / name
+        folder = data / "captures" / name  # or a path of its own
         reference = folder / "reference.json"
         if reference.exists():
             for frame in json.loads(reference.read_text())["frames"]:

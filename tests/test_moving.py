@@ -10,6 +10,7 @@ import pytest
 
 from walkaround.cameras import CamerasOptions, estimate_cameras
 from walkaround.cameras.features import sift_features
+from walkaround.cameras.learned import masked
 from walkaround.cameras.moving import check_subject, find_motion, write_moving
 from walkaround.capture import CaptureOptions, inspect_capture
 from walkaround.errors import SequenceRejected
@@ -98,6 +99,10 @@ def test_features_stay_inside_a_mask(tmp_path: Path) -> None:
     everywhere, _ = sift_features(tmp_path / "001.jpg", 320, 1000)
     assert 20 < len(keypoints) < len(everywhere)
     x, y = keypoints[:, 0], keypoints[:, 1]
+    learned = masked(
+        (np.array([[250.5, 150.5], [10.0, 10.0]]), np.eye(2, 64, dtype=np.float32), (640, 480)), mask
+    )
+    assert learned[0].tolist() == [[250.5, 150.5]] and learned[1].shape == (1, 64)
     assert x.min() > 197 and x.max() < 503 and y.min() > 97 and y.max() < 303
 
 

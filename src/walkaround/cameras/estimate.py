@@ -14,12 +14,11 @@ from typing import Any
 
 from walkaround.cameras.attempt import (
     MIN_VIEWS,
-    NATIVE_ERRORS,
     Candidate,
-    Job,
     make_attempt,
     prepare_features,
 )
+from walkaround.cameras.examine import NATIVE_ERRORS, Job
 from walkaround.cameras.features import frame_sizes
 from walkaround.cameras.ladder import BEFORE_LEARNED, Attempt, is_enough, ladder
 from walkaround.cameras.learned import HINT, can_learn

@@ -18,10 +18,11 @@ import numpy as np
 from walkaround.cameras.database import similarity_counts, verification_options
 from walkaround.cameras.ladder import Attempt
 from walkaround.cameras.options import CamerasOptions
-from walkaround.cameras.pairs import LIKELY_PHOTOS, sequential_pairs, similar_pairs
+from walkaround.cameras.pairs import sequential_pairs, similar_pairs
 from walkaround.cameras.xfeat import XFeat
 from walkaround.errors import SequenceRejected, UsageError
 from walkaround.io.colmap import load_pycolmap
+from walkaround.io.depth import read_grey
 from walkaround.types import ByteArray, Float32Array, FloatArray, IntArray
 
 GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
@@ -30,6 +31,12 @@ TOP_FEATURES = 600
 """Features that images are compared by when pairs are chosen."""
 FEW_IMAGES = 12
 """So few are matched all with all."""
+PARTNERS = (3, 8)
+"""Fewest and most similar images that each of many photos is matched with ..."""
+PAIR_BUDGET = 150
+"""... so that about so many pairs are matched."""
+OVERLAP, LOOPS = 4, 2
+"""Following and similar frames that each frame of a video is matched with, at most."""
 HELD = 100
 """Pairs with so many verified SIFT matches need no learned ones."""
 
@@ -86,6 +93,7 @@ def add_learned_features(
     ordered: bool,
     seed: int,
     num_threads: int,
+    mask_dir: Path | None = None,
 ) -> None:
     """Write ``target``: the database ``base`` with learned features and their verified matches added.
 
@@ -95,6 +103,8 @@ def add_learned_features(
         A database with features and verified matches of ``names``.
     ordered
         ``names`` follow each other in time.
+    mask_dir
+        Holds ``<image name>.png``: features are kept where it is not 0.
 
     Raises
     ------
@@ -107,6 +117,11 @@ def add_learned_features(
         features = [
             learned_features(image_dir / name, backend, max_side, options.learned_features) for name in names
         ]
+        if mask_dir is not None:
+            features = [
+                masked(found, read_grey(mask_dir / f"{name}.png"))
+                for name, found in zip(names, features, strict=True)
+            ]
         held = read_held_pairs(base)
         chosen = learned_pairs([f[1][:TOP_FEATURES] for f in features], options, ordered=ordered)
         pairs = [(i, j) for i, j in sorted(chosen) if frozenset((names[i], names[j])) not in held]
@@ -118,6 +133,14 @@ def add_learned_features(
     partial.replace(target)
 
 
+def masked(features: Features, mask: ByteArray) -> Features:
+    """Return the features that lie where a mask (H, W) is not 0."""
+    keypoints, descriptors, size = features
+    column, row = np.floor(keypoints).astype(np.int64).T
+    inside = mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)] > 0
+    return keypoints[inside], descriptors[inside], size
+
+
 def learned_pairs(
     descriptors: list[Float32Array], options: CamerasOptions, *, ordered: bool
 ) -> set[tuple[int, int]]:
@@ -127,8 +150,9 @@ def learned_pairs(
         return {(i, j) for i in range(n) for j in range(i + 1, n)}
     counts = similarity_counts(descriptors)
     if ordered:
-        return sequential_pairs(counts, options.overlap, options.loop_pairs)
-    return similar_pairs(counts, LIKELY_PHOTOS)
+        return sequential_pairs(counts, min(options.overlap, OVERLAP), min(options.loop_pairs, LOOPS))
+    partners = int(np.clip(2 * PAIR_BUDGET // n, *PARTNERS))
+    return similar_pairs(counts, partners, following=1)
 
 
 def read_held_pairs(database: Path) -> set[frozenset[str]]:

@@ -18,6 +18,9 @@ MIN_RESECTION_SHARE = 0.3
 RESECTION_ERROR_PX = 6.0
 """For an image of 1000 px."""
 
+MIN_TIES = 10
+"""Points that a camera must share with two others at once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
@@ -61,6 +64,21 @@ def replace_cameras(reconstruction: Any, names: list[str], scene: Scene) -> list
         if _resection(reconstruction, ids[name], *supports[name], seed=scene.seed):
             placed.append(name)
     return placed
+
+
+def loose_cameras(reconstruction: Any) -> list[str]:
+    """Return the cameras that see fewer than ``MIN_TIES`` points with at least two others.
+
+    What only two cameras see fits wherever one stands along the line between them: such a camera may be
+    anywhere on it while all matches agree.
+    """
+    ties = dict.fromkeys(reconstruction.reg_image_ids(), 0)
+    for point in reconstruction.points3D.values():
+        seen = {element.image_id for element in point.track.elements}
+        if len(seen) >= 3:
+            for image_id in seen:
+                ties[image_id] += 1
+    return sorted(reconstruction.images[i].name for i, count in ties.items() if count < MIN_TIES)
 
 
 def neighbours(name: str, scene: Scene) -> list[str]:

@@ -21,6 +21,8 @@ from walkaround.io.colmap import load_pycolmap
 from walkaround.types import BoolArray, Camera, FloatArray, IntArray
 
 TRIALS = 3000
+MISSED = 1e-6
+"""Chance of having missed a better similarity at which the search ends."""
 MAX_ERROR_PX = 8.0
 """In both models' images, for an image of 1000 px: two models bend differently until they are adjusted."""
 MIN_POINTS = 15
@@ -30,10 +32,13 @@ MIN_SHARE = 0.3
 MAX_PAIRS = 6000
 """Pairs of points that the similarity is sought in."""
 
+Row = tuple[tuple[int, int], tuple[str, int], tuple[str, int]]
+"""Point ids in a and b, image and keypoint in a, image and keypoint in b."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PointPairs:
-    """Points of two models that should be the same, with where one image of each model saw them."""
+    """Points of two models that a match says are the same, with where it saw them; a row a match."""
 
     ids: IntArray  # (N, 2) point ids in a, b
     points_in_a: FloatArray  # (N, 3)
@@ -60,13 +65,13 @@ def names_of(reconstruction: Any) -> set[str]:
 def pair_points(a: Any, b: Any, scene: Scene) -> PointPairs:
     """Collect the points that two ``pycolmap.Reconstruction`` share, by verified matches or shared images."""
     seen_a, seen_b = _points_by_image(a, scene), _points_by_image(b, scene)
-    rows: dict[tuple[int, int], tuple[str, int, str, int]] = {}
+    rows: list[Row] = []
 
     def add(name_a: str, keypoints_a: IntArray, name_b: str, keypoints_b: IntArray) -> None:
         ids_a, ids_b = seen_a[name_a][keypoints_a], seen_b[name_b][keypoints_b]
         for k in np.flatnonzero((ids_a >= 0) & (ids_b >= 0)).tolist():
             key = int(ids_a[k]), int(ids_b[k])
-            rows.setdefault(key, (name_a, int(keypoints_a[k]), name_b, int(keypoints_b[k])))
+            rows.append((key, (name_a, int(keypoints_a[k])), (name_b, int(keypoints_b[k]))))
 
     for name in sorted(seen_a.keys() & seen_b.keys()):
         both = np.arange(len(seen_a[name]))
@@ -76,7 +81,7 @@ def pair_points(a: Any, b: Any, scene: Scene) -> PointPairs:
             add(first, matches[:, 0], second, matches[:, 1])
         if first in seen_b and second in seen_a:
             add(second, matches[:, 1], first, matches[:, 0])
-    return _with_rays(a, b, sorted(rows.items()), scene)
+    return _with_rays(a, b, sorted(rows), scene)
 
 
 def _points_by_image(reconstruction: Any, scene: Scene) -> dict[str, IntArray]:
@@ -88,13 +93,11 @@ def _points_by_image(reconstruction: Any, scene: Scene) -> dict[str, IntArray]:
     return out
 
 
-def _with_rays(
-    a: Any, b: Any, rows: list[tuple[tuple[int, int], tuple[str, int, str, int]]], scene: Scene
-) -> PointPairs:
+def _with_rays(a: Any, b: Any, rows: list[Row], scene: Scene) -> PointPairs:
     if len(rows) > MAX_PAIRS:
         rows = [rows[i] for i in np.linspace(0, len(rows) - 1, MAX_PAIRS).astype(int)]
     sides: list[dict[str, FloatArray]] = []
-    for model, place in ((a, 0), (b, 2)):
+    for side, model in enumerate((a, b)):
         poses, rays, allowed = {}, {}, {}
         for image in model.images.values():
             if image.has_pose:
@@ -102,10 +105,10 @@ def _with_rays(
                 poses[image.name] = np.asarray(image.cam_from_world().matrix())
                 rays[image.name] = keypoint_rays(camera, scene.graph.keypoints[image.name])
                 allowed[image.name] = MAX_ERROR_PX * max(camera.width, camera.height) / 1000 / camera.K[0, 0]
-        where = [(str(row[1][place]), int(row[1][place + 1])) for row in rows]
+        where = [row[1 + side] for row in rows]
         sides.append(
             {
-                "points": _stack([model.points3D[row[0][place // 2]].xyz for row in rows], (3,)),
+                "points": _stack([model.points3D[row[0][side]].xyz for row in rows], (3,)),
                 "cams": _stack([poses[name] for name, _ in where], (3, 4)),
                 "rays": _stack([rays[name][keypoint] for name, keypoint in where], (2,)),
                 "tolerance": _stack([allowed[name] for name, _ in where], ()),
@@ -154,7 +157,9 @@ def find_similarity(pairs: PointPairs, *, seed: int) -> tuple[Similarity, BoolAr
         return None
     rng = np.random.default_rng(seed)
     best, best_good = None, np.zeros(count, dtype=bool)
-    for _ in range(TRIALS):
+    for trial in range(TRIALS):
+        if trial > 50 and (1.0 - best_good.mean() ** 3) ** trial < MISSED:
+            break
         pick = rng.choice(count, 3, replace=False)
         if len(np.unique(pairs.ids[pick, 0])) < 3 or len(np.unique(pairs.ids[pick, 1])) < 3:
             continue
