@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -20,11 +21,13 @@ from walkaround.depth import (
     patchmatch,
     write_depth_maps,
 )
+from walkaround.depth import store as store_module
 from walkaround.depth import views as views_module
 from walkaround.depth import warps as warps_module
 from walkaround.depth.estimate import remove_specks, to_image
 from walkaround.depth.sources import select_sources
-from walkaround.errors import FormatError, SequenceRejected, UsageError
+from walkaround.depth.store import ArrayStore
+from walkaround.errors import FormatError, OutputError, SequenceRejected, UsageError
 from walkaround.geometry import normalised_rays, project, transform_points
 from walkaround.io.colmap import write_sparse_model
 from walkaround.io.depth import DEPTH_SCALE, read_depth, read_grey, write_depth, write_grey
@@ -159,16 +162,16 @@ def random_stereo(rng: np.random.Generator, count: int) -> list[views_module.Ste
         )
         noise = rng.uniform(0, 255, (height, width)).astype(np.float32)
         smooth = (cv2.GaussianBlur(noise, (0, 0), 1.5) - 128) * 3 + 128
-        image = np.rint(np.clip(smooth, 0, 255)).astype(np.float32)
+        image = np.rint(np.clip(smooth, 0, 255)).astype(np.uint8)
         camera = Camera(
             model="PINHOLE", width=width, height=height, params=(K[0, 0], K[1, 1], K[0, 2], K[1, 2])
         )
         posed = View(frame=view.frame, camera=camera, cam_from_world=turn @ view.cam_from_world)
         sources = np.array([s for s in range(count) if s != n])
-        level = views_module.Level(image=image, K=K)
+        levels = views_module.make_pyramid(ArrayStore(), str(n), image, K)
         views.append(
             views_module.StereoView(
-                view=posed, levels=[level], neighbours=sources, sources=sources, w_low=0.5, w_high=2.0
+                view=posed, levels=levels, neighbours=sources, sources=sources, w_low=0.5, w_high=2.0
             )
         )
     return views
@@ -406,6 +409,57 @@ def test_same_bytes_again_whatever_the_threads(
     for (_, a), b in zip(again, maps, strict=True):
         assert a.depth.tobytes() == b.depth.tobytes()
         assert a.confidence.tobytes() == b.confidence.tobytes()
+
+
+def test_same_bytes_when_the_views_do_not_fit_into_memory(
+    scene: tuple[Path, SparseModel], maps: list[DepthMap], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MEMORY_BUDGET", 4 * CAMERA.width * CAMERA.height)  # one map
+    written: list[Path] = []
+    save = np.save
+    monkeypatch.setattr(np, "save", lambda path, values: (written.append(path), save(path, values)))
+    found = estimate_depth(
+        scene[0], scene[1], options=DepthOptions(), num_threads=2, scratch_dir=tmp_path
+    )  # fmt: skip
+    for (_, a), b in zip(found, maps, strict=True):
+        assert a.depth.tobytes() == b.depth.tobytes()
+        assert a.confidence.tobytes() == b.confidence.tobytes()
+    assert len(written) > 3 * len(maps)
+    assert all(path.parent.parent == tmp_path for path in written)
+    assert not list(tmp_path.iterdir())
+
+
+def test_store_keeps_to_its_budget_and_forgets_nothing(tmp_path: Path) -> None:
+    arrays = [np.full(1000, n, np.float32) for n in range(10)]
+    with ArrayStore(tmp_path, budget=12_000) as store:
+        for n, values in enumerate(arrays):
+            store.put(str(n), values)
+            store.derived(f"{n} twice", lambda values=values: 2 * values)
+            assert store.bytes_kept <= 12_000
+        files = [path for folder in tmp_path.iterdir() for path in folder.iterdir()]
+        assert 7 <= len(files) <= 9  # what can be made again is not among them
+        for n, values in enumerate(arrays):
+            assert (store.get(str(n)) == values).all()
+        changed = store.take("3")
+        changed += 1
+        store.put("3", changed)
+        for n in range(9, -1, -1):
+            assert store.get(str(n))[0] == n + (n == 3)
+        store.drop("5")
+        with pytest.raises(KeyError):
+            store.get("5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_store_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with ArrayStore(tmp_path, budget=0) as store:
+        store.put("a", np.zeros(3))
+        with pytest.raises(OutputError, match="disk is full"):
+            store.put("b", np.zeros(3))
 
 
 def test_written_maps_and_scores(
