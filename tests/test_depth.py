@@ -24,6 +24,7 @@ from walkaround.depth import (
 from walkaround.depth import store as store_module
 from walkaround.depth import views as views_module
 from walkaround.depth import warps as warps_module
+from walkaround.depth.consensus import correct_depth
 from walkaround.depth.estimate import remove_specks, to_image
 from walkaround.depth.sources import select_sources
 from walkaround.depth.store import ArrayStore
@@ -460,6 +461,70 @@ def test_store_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         store.put("a", np.zeros(3))
         with pytest.raises(OutputError, match="disk is full"):
             store.put("b", np.zeros(3))
+
+
+def rendered_plainly(scene_views: list[View], maps: list[FloatArray], index: int) -> FloatArray:
+    """The slow, plain twin of ``render_maps``: points in space, the nearest of each pixel in a dictionary."""
+    layers = []
+    for s in range(len(maps)):
+        if s == index:
+            continue
+        camera = scene_views[s].camera
+        nearest: dict[tuple[int, int], float] = {}
+        rows, columns = np.nonzero(maps[s] > 0)
+        z = 1 / maps[s][rows, columns]
+        rays = normalised_rays(camera, np.stack([columns + 0.5, rows + 0.5], axis=-1))
+        points = np.concatenate([rays * z[:, None], z[:, None]], axis=1)
+        relative = scene_views[index].cam_from_world @ np.linalg.inv(scene_views[s].cam_from_world)
+        there = transform_points(relative, points)
+        for (x, y), depth in zip(project(camera, there), there[:, 2], strict=True):
+            at = int(np.floor(y)), int(np.floor(x))
+            nearest[at] = max(nearest.get(at, 0.0), 1 / depth)
+        layer = np.zeros(maps[s].shape)
+        for (row, column), w in nearest.items():
+            if 0 <= row < camera.height and 0 <= column < camera.width:
+                layer[row, column] = w
+        layers.append(layer)
+    return np.array(layers)
+
+
+def test_what_more_views_saw_in_front_wins() -> None:
+    """A dent and a bump in one view's depth of the sphere; the dent goes, as does a hole; the twin agrees."""
+    camera = CAMERA.scaled(80, 60)
+    placed = orbit([0, 8, 16, 24, 32], camera)
+    store = ArrayStore()
+    views, maps = [], []
+    for n, view in enumerate(placed):
+        depth = cast(view).depth
+        maps.append(np.where(depth > 0, 1 / np.maximum(depth, 1e-9), 0).astype(np.float32))
+        others = np.array([s for s in range(len(placed)) if s != n])
+        grey = np.zeros((60, 80), np.uint8)
+        levels = views_module.make_pyramid(store, str(n), grey, camera.K)
+        views.append(
+            views_module.StereoView(
+                view=view, levels=levels, neighbours=others, sources=others, w_low=0.5, w_high=2.0
+            )
+        )  # fmt: skip
+    truth = maps[2].copy()
+    dent, bump, hole = (slice(24, 30), slice(36, 42)), (slice(32, 36), slice(36, 42)), np.s_[26:32, 44:48]
+    maps[2][dent] *= 0.95
+    maps[2][bump] *= 1.05
+    maps[2][hole] = 0
+    corrected = correct_depth(views, maps, 2, 0.01)
+    seen = rendered_plainly(placed, maps, 2)
+    assert (corrected == maps[2])[bump].all()  # the others may not have seen past it: left to the last check
+    for part in (dent, hole):
+        assert (np.abs(corrected / truth - 1) < 0.01)[part].mean() > 0.9
+    for row, column in np.argwhere(corrected != maps[2]):
+        own, votes = maps[2][row, column], seen[:, row, column]
+        if own > 0:
+            assert (votes > 1.009 * own).sum() > (np.abs(votes / own - 1) < 0.009).sum()
+        if corrected[row, column] > 0:
+            assert (np.abs(votes / corrected[row, column] - 1) < 0.011).sum() >= 3
+    untouched = np.ones(truth.shape, np.bool_)
+    for part in (dent, hole):
+        untouched[part] = False
+    assert (corrected == truth)[untouched & (maps[2] == truth)].mean() > 0.95
 
 
 def test_written_maps_and_scores(
