@@ -31,7 +31,7 @@ from accuracy import commit, machine
 from walkaround import __version__
 from walkaround.depth import DepthOptions, write_depth_maps
 from walkaround.geometry import normalised_rays, project, transform_points
-from walkaround.io.depth import read_depth
+from walkaround.io.depth import FILLED, read_depth, read_grey
 from walkaround.quality.truth import Truth, TruthFrame, read_truth
 from walkaround.simulate import SimulateOptions, simulate_capture
 from walkaround.types import Camera, Float32Array, FloatArray, Frame, SparseModel, View
@@ -158,14 +158,14 @@ def measure(arguments: Arguments, folder: Path, count: int, scale: float) -> tup
         scene = load_scene(folder, Path(scratch), views=count, scale=scale, points=arguments.points)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             cost: Cost = pool.apply(run_stage, (arguments, scene.folder, scene.model, Path(scratch)))
-        cover, median, near = accuracy(scene, Path(scratch, "depth"))
+        measured, filled = accuracy(scene, Path(scratch))
     camera = scene.model.views[0].camera
     wall, cpu = statistics.median(cost.wall_s), statistics.median(cost.cpu_s)
     spread = f"{wall:.2f} ({min(cost.wall_s):.2f}-{max(cost.wall_s):.2f})"
     print(
         f"{len(scene.model.views):5d} {camera.width:5d}x{camera.height:<4d} {spread:>22} {cpu:7.2f}"
-        f" {wall / scene.megapixels:9.2f} {cpu / scene.megapixels:8.2f} {cover:6.3f} {100 * median:9.3f}"
-        f" {near:7.3f} {cost.peak_gb:8.2f}",
+        f" {wall / scene.megapixels:9.2f} {cpu / scene.megapixels:8.2f} {measured} {cost.peak_gb:8.2f}"
+        + (f"   filled {filled}" if arguments.depth.fill else ""),
         flush=True,
     )
     return scene.megapixels, cpu
@@ -203,18 +203,30 @@ def peak_bytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
-def accuracy(scene: Scene, folder: Path) -> tuple[float, float, float]:
-    """Over the object's pixels: share with depth, median relative error, share of them within 1 %."""
-    covered, total, errors = 0, 0, []
+def accuracy(scene: Scene, folder: Path) -> tuple[str, str]:
+    """Return coverage of the object's pixels, median relative error and share within 1 %, as text.
+
+    Of the measured pixels and of the filled ones.
+    """
+    total = 0
+    errors: dict[bool, list[Float32Array]] = {False: [], True: []}
     for index, view in enumerate(scene.model.views):
         truth = scene.depth(index)
-        found, valid = read_depth(folder / f"{Path(view.frame.image).stem}.png")
-        both = valid & (truth > 0)
+        name = f"{Path(view.frame.image).stem}.png"
+        found, valid = read_depth(folder / "depth" / name)
+        filled = read_grey(folder / "confidence" / name) == FILLED
         total += int((truth > 0).sum())
-        covered += int(both.sum())
-        errors.append((np.abs(found[both] - truth[both]) / truth[both]).astype(np.float32))
+        for kind, chosen in errors.items():
+            at = valid & (truth > 0) & (filled == kind)
+            chosen.append((np.abs(found[at] - truth[at]) / truth[at]).astype(np.float32))
+    return summary(errors[False], total), summary(errors[True], total)
+
+
+def summary(errors: list[Float32Array], total: int) -> str:
     error = np.concatenate(errors)
-    return covered / max(total, 1), float(np.median(error)), float((error < 0.01).mean())
+    if not len(error):
+        return f"{0:6.3f} {'-':>9} {'-':>7}"
+    return f"{len(error) / total:6.3f} {100 * np.median(error):9.3f} {(error < 0.01).mean():7.3f}"
 
 
 def load_scene(

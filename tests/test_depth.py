@@ -26,12 +26,22 @@ from walkaround.depth import views as views_module
 from walkaround.depth import warps as warps_module
 from walkaround.depth.consensus import correct_depth
 from walkaround.depth.estimate import remove_specks, to_image
+from walkaround.depth.fill import fill_holes
 from walkaround.depth.sources import select_sources
 from walkaround.depth.store import ArrayStore
 from walkaround.errors import FormatError, OutputError, SequenceRejected, UsageError
 from walkaround.geometry import normalised_rays, project, transform_points
 from walkaround.io.colmap import write_sparse_model
-from walkaround.io.depth import DEPTH_SCALE, read_depth, read_grey, write_depth, write_grey
+from walkaround.io.depth import (
+    DEPTH_SCALE,
+    FILLED,
+    encode_confidence,
+    read_depth,
+    read_grey,
+    read_measured_depth,
+    write_depth,
+    write_grey,
+)
 from walkaround.types import (
     BoolArray,
     ByteArray,
@@ -527,6 +537,74 @@ def test_what_more_views_saw_in_front_wins() -> None:
     assert (corrected == truth)[untouched & (maps[2] == truth)].mean() > 0.95
 
 
+def test_filled_pixels_are_marked_and_measured_ones_stay(
+    scene: tuple[Path, SparseModel], maps: list[DepthMap], tmp_path: Path
+) -> None:
+    options = DepthOptions(fill=True, max_size=200)  # smaller than the images: maps are resampled
+    plain = list(estimate_depth(scene[0], scene[1], options=DepthOptions(max_size=200), num_threads=2))
+    found = write_depth_maps(
+        scene[0], scene[1], tmp_path / "depth", tmp_path / "confidence", options=options, num_threads=2
+    )
+    errors = []
+    for index, measured in plain:
+        name = scene[1].views[index].frame.image
+        depth, valid = read_depth(tmp_path / "depth" / name)
+        filled = read_grey(tmp_path / "confidence" / name) == FILLED
+        assert (valid == (measured.depth_valid | filled)).all()
+        assert not (measured.depth_valid & filled).any()
+        truth = cast(scene[1].views[index]).depth
+        errors.append(np.abs(depth[filled] / truth[filled] - 1))
+        depth, valid = read_measured_depth(tmp_path / "depth" / name)
+        assert (valid == measured.depth_valid).all()
+        np.testing.assert_allclose(depth, measured.depth, atol=0.6 * DEPTH_SCALE)
+    error = np.concatenate(errors)
+    assert len(error) > 20
+    assert (error < 0.01).mean() > 0.9
+    assert found.scores["depth_filled_share"] == pytest.approx(
+        len(error) / (len(plain) * CAMERA.height * CAMERA.width)
+    )
+
+
+def one_hole(
+    inverse: FloatArray, hole: tuple[slice, slice], past: float = 1.0
+) -> tuple[BoolArray, Float32Array]:
+    """Fill a hole of one view's map; a second view at the same place measured ``past`` times the depth."""
+    height, width = inverse.shape
+    camera = CAMERA.scaled(width, height)
+    view = orbit([0], camera)[0]
+    grey = np.zeros((height, width), np.uint8)
+    views = [
+        views_module.StereoView(
+            view=view, levels=views_module.make_pyramid(ArrayStore(), "a", grey, camera.K),
+            neighbours=np.array([1 - n]), sources=np.array([1 - n]), w_low=0.5, w_high=2.0,
+        )
+        for n in range(2)
+    ]  # fmt: skip
+    valid = np.ones(inverse.shape, np.bool_)
+    valid[hole] = False
+    mine = np.where(valid, inverse, 0).astype(np.float32)
+    other = (inverse / past).astype(np.float32)
+    filled = fill_holes(views, [mine, other], 0, mine, valid)
+    assert not filled[valid].any()
+    return filled[hole] > 0, filled[hole]
+
+
+def test_only_small_holes_in_one_smooth_surface_are_filled() -> None:
+    y, x = np.mgrid[:180, :240].astype(float)
+    bowl = 1 + 0.001 * x - 0.0005 * y + 2e-5 * ((x - 120) ** 2 + (y - 90) ** 2)
+    small, large, rim = np.s_[80:84, 100:104], np.s_[60:80, 100:120], np.s_[0:4, 100:104]
+    done, values = one_hole(bowl, small)
+    assert done.all()
+    np.testing.assert_allclose(values, bowl[small], rtol=1e-3)
+    assert not one_hole(bowl, large)[0].any()
+    assert not one_hole(bowl, rim)[0].any()
+    step = np.where(x < 102, bowl, 1.03 * bowl)  # a depth edge through the hole, and one beside it
+    assert not one_hole(step, small)[0].any()
+    assert not one_hole(step, np.s_[80:84, 104:108])[0].any()
+    assert not one_hole(bowl, small, past=1.1)[0].any()  # another view saw past it: a gap
+    assert one_hole(bowl, small, past=0.9)[0].all()  # hidden from another view: no objection
+
+
 def test_written_maps_and_scores(
     scene: tuple[Path, SparseModel], maps: list[DepthMap], tmp_path: Path
 ) -> None:
@@ -656,6 +734,23 @@ def test_depth_file_round_trip(tmp_path: Path) -> None:
     assert not back[~ok].any()
     assert back.dtype == np.float32
     np.testing.assert_allclose(read_depth(tmp_path / "d.png", scale=1.0)[0][0, 0], 5000)
+
+
+def test_confidence_keeps_one_value_for_filled_pixels(tmp_path: Path) -> None:
+    valid, filled = np.array([[True, True, True, False, False]]), np.array([[False] * 4 + [True]])
+    coded = encode_confidence(np.array([[0.0, 0.002, 1.0, 0.0, 0.0]], np.float32), valid, filled)
+    assert coded.tolist() == [[2, 2, 255, 0, FILLED]]
+    for folder in ("depth", "confidence"):
+        (tmp_path / folder).mkdir()
+    write_depth(tmp_path / "depth" / "1.png", np.ones((1, 5), np.float32), valid | filled)
+    assert read_measured_depth(tmp_path / "depth" / "1.png")[1].sum() == 4  # nothing tells
+    write_grey(tmp_path / "confidence" / "1.png", coded)
+    depth, ok = read_measured_depth(tmp_path / "depth" / "1.png")
+    assert ok.tolist() == valid.tolist()
+    assert not depth[~ok].any()
+    write_grey(tmp_path / "confidence" / "1.png", coded[:, :3])
+    with pytest.raises(FormatError, match="size"):
+        read_measured_depth(tmp_path / "depth" / "1.png")
 
 
 def test_what_is_no_depth_file(tmp_path: Path) -> None:

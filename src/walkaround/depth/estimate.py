@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import numpy as np
 from walkaround.depth import _kernels
 from walkaround.depth._matching import MAX_COST
 from walkaround.depth.consensus import correct_depth
+from walkaround.depth.fill import fill_holes
 from walkaround.depth.options import DepthOptions
 from walkaround.depth.patchmatch import compute_planes
 from walkaround.depth.sources import select_sources
@@ -22,7 +23,7 @@ from walkaround.depth.views import StereoView, load_views
 from walkaround.depth.warps import stack_maps, warps
 from walkaround.errors import SequenceRejected, UsageError
 from walkaround.geometry import normalised_rays
-from walkaround.io.depth import write_depth, write_grey
+from walkaround.io.depth import encode_confidence, write_depth, write_grey
 from walkaround.threads import usable_cores
 from walkaround.types import BoolArray, Camera, Float32Array, Progress, SparseModel, no_progress
 
@@ -32,8 +33,9 @@ class DepthMap:
     """Depth of one view at the size of its image, lens distortion included."""
 
     depth: Float32Array  # (H, W) z in the camera, world units
-    depth_valid: BoolArray  # (H, W)
+    depth_valid: BoolArray  # (H, W) measured
     confidence: Float32Array  # (H, W) 0..1
+    depth_filled: BoolArray | None = None  # (H, W) not measured, taken from around; None: nothing was filled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,17 +111,21 @@ def write_depth_maps(
     """Compute and write ``<stem>.png`` depth (16 bit) and confidence (8 bit) for every view.
 
     Scores: ``depth_share``, the mean share of pixels with valid depth; ``depth_confidence``, their mean
-    confidence.
+    confidence; with ``options.fill``, ``depth_filled_share``, the mean share of filled pixels.
     """
-    shares, confidences = [], []
+    shares, confidences, fills = [], [], []
     maps = estimate_depth(
         image_dir, model, options=options, num_threads=num_threads, progress=progress,
         scratch_dir=depth_dir.parent,
     )  # fmt: skip
     for index, result in maps:
         name = Path(model.views[index].frame.image).stem + ".png"
-        write_depth(depth_dir / name, result.depth, result.depth_valid)
-        write_grey(confidence_dir / name, np.rint(result.confidence * 255).astype(np.uint8))
+        filled = result.depth_filled
+        written = result.depth_valid if filled is None else result.depth_valid | filled
+        write_depth(depth_dir / name, result.depth, written)
+        values = encode_confidence(result.confidence, result.depth_valid, filled)
+        write_grey(confidence_dir / name, values)
+        fills.append(0.0 if filled is None else float(filled.mean()))
         shares.append(float(result.depth_valid.mean()))
         if result.depth_valid.any():
             confidences.append(float(result.confidence[result.depth_valid].mean()))
@@ -127,6 +133,8 @@ def write_depth_maps(
         "depth_share": float(np.mean(shares)) if shares else 0.0,
         "depth_confidence": float(np.mean(confidences)) if confidences else 0.0,
     }
+    if options.fill:
+        scores["depth_filled_share"] = float(np.mean(fills)) if fills else 0.0
     return DepthResult(scores=scores, notes={"backend": options.backend})
 
 
@@ -180,7 +188,19 @@ def check_view(
     valid = remove_specks(valid, mean)
     confidence = np.clip(1.0 - costs[index], 0, 1) * (1.0 - np.exp(count.astype(np.float64) / -1.5))
     depth = np.where(valid, 1.0 / np.maximum(mean, 1e-9), 0).astype(np.float32)
-    return to_image(view.view.camera, depth, valid, np.where(valid, confidence, 0).astype(np.float32))
+    confidence = np.where(valid, confidence, 0).astype(np.float32)
+    measured = to_image(view.view.camera, depth, valid, confidence)
+    if not options.fill:
+        return measured
+    filled = fill_holes(views, maps, index, mean, valid)
+    depth = np.where(filled > 0, 1.0 / np.maximum(filled, 1e-9), depth).astype(np.float32)
+    return add_filled(measured, to_image(view.view.camera, depth, valid | (filled > 0), confidence))
+
+
+def add_filled(measured: DepthMap, whole: DepthMap) -> DepthMap:
+    """Return ``measured`` with the depth that only ``whole`` has, marked as filled."""
+    filled = whole.depth_valid & ~measured.depth_valid
+    return replace(measured, depth=np.where(filled, whole.depth, measured.depth), depth_filled=filled)
 
 
 def remove_specks(valid: BoolArray, inverse: Float32Array, smallest: int = 24) -> BoolArray:

@@ -131,6 +131,42 @@ def run_level(
     ref.cost = cost
 
 
+class _Steps:
+    """What each step does with one view, and what it leaves in the store for the next step."""
+
+    def __init__(self, model: SparseModel, views: list[StereoView], store: ArrayStore, sweeps: int) -> None:
+        self.model, self.views, self.store, self.sweeps = model, views, store, sweeps
+        self.alone, self.settled = StoredMaps(store, "alone"), StoredMaps(store, "settled")
+        self.trusted, self.costs = StoredMaps(store, "trusted"), StoredMaps(store, "cost")
+        self.plane: FloatArray | None = None
+
+    def start(self, i: int) -> None:
+        start_view(self.model, self.views, i, self.sweeps)
+        self.alone.put(i, _inverse_map(self.views[i]))
+        self.views[i].wait(self.store)
+
+    def agree(self, i: int) -> FloatArray:
+        self.views[i].resume(self.store)
+        agree_with_neighbours(self.views, i, self.alone, self.sweeps)
+        points = support_points(self.views[i])
+        self.views[i].wait(self.store)
+        return points
+
+    def settle(self, i: int) -> None:
+        self.views[i].resume(self.store)
+        if self.plane is not None:
+            settle_on_plane(self.views, i, self.plane)
+        self.settled.put(i, _inverse_map(self.views[i]))
+        self.views[i].wait(self.store)
+
+    def finish(self, i: int) -> None:
+        self.views[i].resume(self.store)
+        finish_view(self.views, i, self.settled, self.plane, self.sweeps)
+        self.trusted.put(i, trusted_inverse(self.views[i]))
+        self.costs.put(i, _cost_map(self.views[i]))
+        self.views[i].forget()
+
+
 def compute_planes(
     model: SparseModel,
     views: list[StereoView],
@@ -147,52 +183,23 @@ def compute_planes(
     the end of the step before, so that the result does not depend on the threads. A view that no thread
     works on waits in the store.
     """
-    alone, settled, trusted, costs = (
-        StoredMaps(store, kind) for kind in ("alone", "settled", "trusted", "cost")
-    )
-    everyone = range(len(views))
+    steps = _Steps(model, views, store, sweeps)
     with ThreadPoolExecutor(max(1, num_threads)) as pool:
 
         def each(work: Callable[[int], _T], start: float, end: float) -> list[_T]:
             results = []
-            for result in pool.map(work, everyone):
+            for result in pool.map(work, range(len(views))):
                 results.append(result)
                 progress(start + (end - start) * len(results) / len(views))
             return results
 
-        def start(i: int) -> None:
-            start_view(model, views, i, sweeps)
-            alone.put(i, _inverse_map(views[i]))
-            views[i].wait(store)
-
-        def agree(i: int) -> FloatArray:
-            views[i].resume(store)
-            agree_with_neighbours(views, i, alone, sweeps)
-            points = support_points(views[i])
-            views[i].wait(store)
-            return points
-
-        def settle(i: int) -> None:
-            views[i].resume(store)
-            if plane is not None:
-                settle_on_plane(views, i, plane)
-            settled.put(i, _inverse_map(views[i]))
-            views[i].wait(store)
-
-        def finish(i: int) -> None:
-            views[i].resume(store)
-            finish_view(views, i, settled, plane, sweeps)
-            trusted.put(i, trusted_inverse(views[i]))
-            costs.put(i, _cost_map(views[i]))
-            views[i].forget()
-
-        each(start, 0.0, 0.4)
-        plane = support_plane(np.concatenate(each(agree, 0.4, 0.6)))
-        alone.drop(everyone)
-        each(settle, 0.6, 0.65)
-        each(finish, 0.65, 1.0)
-        settled.drop(everyone)
-    return trusted, costs
+        each(steps.start, 0.0, 0.4)
+        steps.plane = support_plane(np.concatenate(each(steps.agree, 0.4, 0.6)))
+        steps.alone.drop(range(len(views)))
+        each(steps.settle, 0.6, 0.65)
+        each(steps.finish, 0.65, 1.0)
+        steps.settled.drop(range(len(views)))
+    return steps.trusted, steps.costs
 
 
 def start_view(model: SparseModel, views: list[StereoView], index: int, sweeps: int) -> None:
