@@ -710,6 +710,11 @@ def test_cuda_without_a_gpu(scene: tuple[Path, SparseModel], monkeypatch: pytest
         estimate_depth(*scene, options=DepthOptions(backend="colmap_cuda"))  # at the call, no map asked for
 
 
+def test_fill_with_a_backend_that_cannot(scene: tuple[Path, SparseModel]) -> None:
+    with pytest.raises(UsageError, match="fill works with"):
+        estimate_depth(*scene, options=DepthOptions(backend="colmap_cuda", fill=True))
+
+
 def test_one_view_is_not_enough(scene: tuple[Path, SparseModel]) -> None:
     model = SparseModel(
         views=scene[1].views[:1], points_in_world=scene[1].points_in_world, colors=scene[1].colors,

@@ -93,6 +93,8 @@ def estimate_depth(
         name = "colmap_cuda" if cuda_available() else "patchmatch"
     if name not in BACKENDS:
         raise UsageError(f"--depth.backend {name!r} is unknown; choose one of {', '.join(sorted(BACKENDS))}.")
+    if options.fill and name != "patchmatch":
+        raise UsageError(f"--depth.fill works with --depth.backend patchmatch, not with {name}.")
     if len(model.views) < 2:
         raise SequenceRejected("no_depth", "Depth needs at least two registered views.", {"depth_share": 0.0})
     return BACKENDS[name](image_dir, model, options, num_threads or usable_cores(), progress, scratch_dir)

@@ -21,7 +21,7 @@ from walkaround.io.atomic import output_error
 from walkaround.types import Float32Array
 
 MEMORY_BUDGET = 512 * 2**20
-"""Bytes that stay in memory. Thirty views of 1000 px stay below; beside it a thread needs about 60 bytes a
+"""Bytes that stay in memory; thirty views of 1000 px stay below. Beside it a thread takes about 200 bytes a
 pixel of one view."""
 
 
