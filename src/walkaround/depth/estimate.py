@@ -12,13 +12,12 @@ import cv2
 import numpy as np
 
 from walkaround.depth import _kernels
-from walkaround.depth._matching import MAX_COST
-from walkaround.depth.consensus import correct_depth
+from walkaround.depth.consensus import correct_all
 from walkaround.depth.fill import fill_holes
 from walkaround.depth.options import DepthOptions
 from walkaround.depth.patchmatch import compute_planes
 from walkaround.depth.sources import select_sources
-from walkaround.depth.store import ArrayStore, Maps, StoredMaps
+from walkaround.depth.store import ArrayStore, Maps
 from walkaround.depth.views import StereoView, load_views
 from walkaround.depth.warps import stack_maps, warps
 from walkaround.errors import SequenceRejected, UsageError
@@ -154,21 +153,13 @@ def _patchmatch(
             image_dir, model, [order[: options.num_sources] for order in ranked],
             [order[: options.num_neighbours] for order in ranked], options.max_size, store,
         )  # fmt: skip
-        own, costs = compute_planes(model, views, store, progress, num_threads, sweeps=options.sweeps)
-        maps = StoredMaps(store, "corrected")
-
-        def correct(index: int) -> None:
-            corrected = correct_depth(views, own, index, options.max_relative_difference)
-            maps.put(index, corrected)
-            # what others measured is as little sure as a match can be
-            costs.put(index, np.where(corrected == own[index], costs[index], np.float32(MAX_COST)))
-
-        def check(index: int) -> DepthMap:
-            return check_view(views, maps, costs, index, options)
-
+        maps, costs = compute_planes(model, views, store, progress, num_threads, sweeps=options.sweeps)
         with ThreadPoolExecutor(num_threads) as pool:
-            list(pool.map(correct, range(len(views))))
-            own.drop(range(len(views)))
+            maps = correct_all(views, maps, costs, store, pool.map, options.max_relative_difference)
+
+            def check(index: int) -> DepthMap:
+                return check_view(views, maps, costs, index, options)
+
             for start in range(0, len(views), num_threads):  # no more maps in memory than threads
                 batch = range(start, min(start + num_threads, len(views)))
                 yield from zip(batch, pool.map(check, batch), strict=True)
