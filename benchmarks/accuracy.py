@@ -40,6 +40,8 @@ SIMULATED: dict[str, dict[str, Any]] = {
     "sim-noise": {"object": "blob", "noise": 0.03},
     "sim-dark": {"object": "mug", "exposure": 0.15},
     "sim-weak-texture": {"object": "figurine", "texture": 0.15},
+    "sim-less-texture": {"object": "figurine", "texture": 0.3},
+    "sim-gloss": {"object": "figurine", "gloss": 0.5},
     "sim-plain-room": {"object": "figurine", "plain_background": True},
     "sim-plain-all": {"object": "figurine", "plain_background": True, "table": "plain"},
     "sim-turning": {"object": "figurine", "moving_object": True},

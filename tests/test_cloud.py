@@ -13,7 +13,7 @@ from tests.test_depth import CAMERA, RADIUS, cast, orbit
 from walkaround.cloud import CloudOptions, fuse_cloud, write_cloud
 from walkaround.cloud.fuse import CloudView, average_cells, grid_normals, remove_strays
 from walkaround.errors import InputError
-from walkaround.io.depth import write_depth, write_grey
+from walkaround.io.depth import FILLED, write_depth, write_grey
 from walkaround.types import PointCloud, SparseModel
 
 SMALL = CAMERA.scaled(120, 90)
@@ -156,6 +156,12 @@ def test_files(tmp_path: Path) -> None:
     assert f"POINTS {len(cloud.points_in_world)}".encode() in first[1]
     write()
     assert first == ((tmp_path / "cloud.ply").read_bytes(), (tmp_path / "cloud.pcd").read_bytes())
+    # pixels marked as filled are no measurements: with half of each map marked, that half is gone
+    for view in views:
+        confidence = np.where(view.depth > 0, 255, 0).astype(np.uint8)
+        confidence[: view.depth.shape[0] // 2] = np.minimum(confidence[: view.depth.shape[0] // 2], FILLED)
+        write_grey(tmp_path / "confidence" / view.view.frame.image, confidence)
+    assert 0 < write().points_in_world[:, 2].max() < 0.5 * cloud.points_in_world[:, 2].max()
     (tmp_path / "images" / views[3].view.frame.image).unlink()
     with pytest.raises(InputError, match="overwrite"):
         write()

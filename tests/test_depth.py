@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -20,14 +21,27 @@ from walkaround.depth import (
     patchmatch,
     write_depth_maps,
 )
+from walkaround.depth import store as store_module
 from walkaround.depth import views as views_module
 from walkaround.depth import warps as warps_module
+from walkaround.depth.consensus import correct_depth
 from walkaround.depth.estimate import remove_specks, to_image
+from walkaround.depth.fill import fill_holes
 from walkaround.depth.sources import select_sources
-from walkaround.errors import FormatError, SequenceRejected, UsageError
+from walkaround.depth.store import ArrayStore
+from walkaround.errors import FormatError, OutputError, SequenceRejected, UsageError
 from walkaround.geometry import normalised_rays, project, transform_points
 from walkaround.io.colmap import write_sparse_model
-from walkaround.io.depth import DEPTH_SCALE, read_depth, read_grey, write_depth, write_grey
+from walkaround.io.depth import (
+    DEPTH_SCALE,
+    FILLED,
+    encode_confidence,
+    read_depth,
+    read_grey,
+    read_measured_depth,
+    write_depth,
+    write_grey,
+)
 from walkaround.types import (
     BoolArray,
     ByteArray,
@@ -159,16 +173,16 @@ def random_stereo(rng: np.random.Generator, count: int) -> list[views_module.Ste
         )
         noise = rng.uniform(0, 255, (height, width)).astype(np.float32)
         smooth = (cv2.GaussianBlur(noise, (0, 0), 1.5) - 128) * 3 + 128
-        image = np.rint(np.clip(smooth, 0, 255)).astype(np.float32)
+        image = np.rint(np.clip(smooth, 0, 255)).astype(np.uint8)
         camera = Camera(
             model="PINHOLE", width=width, height=height, params=(K[0, 0], K[1, 1], K[0, 2], K[1, 2])
         )
         posed = View(frame=view.frame, camera=camera, cam_from_world=turn @ view.cam_from_world)
         sources = np.array([s for s in range(count) if s != n])
-        level = views_module.Level(image=image, K=K)
+        levels = views_module.make_pyramid(ArrayStore(), str(n), image, K)
         views.append(
             views_module.StereoView(
-                view=posed, levels=[level], neighbours=sources, sources=sources, w_low=0.5, w_high=2.0
+                view=posed, levels=levels, neighbours=sources, sources=sources, w_low=0.5, w_high=2.0
             )
         )
     return views
@@ -408,6 +422,189 @@ def test_same_bytes_again_whatever_the_threads(
         assert a.confidence.tobytes() == b.confidence.tobytes()
 
 
+def test_same_bytes_when_the_views_do_not_fit_into_memory(
+    scene: tuple[Path, SparseModel], maps: list[DepthMap], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MEMORY_BUDGET", 4 * CAMERA.width * CAMERA.height)  # one map
+    written: list[Path] = []
+    save = np.save
+    monkeypatch.setattr(np, "save", lambda path, values: (written.append(path), save(path, values)))
+    found = estimate_depth(
+        scene[0], scene[1], options=DepthOptions(), num_threads=2, scratch_dir=tmp_path
+    )  # fmt: skip
+    for (_, a), b in zip(found, maps, strict=True):
+        assert a.depth.tobytes() == b.depth.tobytes()
+        assert a.confidence.tobytes() == b.confidence.tobytes()
+    assert len(written) > 3 * len(maps)
+    assert all(path.parent.parent == tmp_path for path in written)
+    assert not list(tmp_path.iterdir())
+
+
+def test_store_keeps_to_its_budget_and_forgets_nothing(tmp_path: Path) -> None:
+    arrays = [np.full(1000, n, np.float32) for n in range(10)]
+    with ArrayStore(tmp_path, budget=12_000) as store:
+        for n, values in enumerate(arrays):
+            store.put(str(n), values)
+            store.derived(f"{n} twice", lambda values=values: 2 * values)
+            assert store.bytes_kept <= 12_000
+        files = [path for folder in tmp_path.iterdir() for path in folder.iterdir()]
+        assert 7 <= len(files) <= 9  # what can be made again is not among them
+        for n, values in enumerate(arrays):
+            assert (store.get(str(n)) == values).all()
+        changed = store.take("3")
+        changed += 1
+        store.put("3", changed)
+        for n in range(9, -1, -1):
+            assert store.get(str(n))[0] == n + (n == 3)
+        store.drop("5")
+        with pytest.raises(KeyError):
+            store.get("5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_store_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with ArrayStore(tmp_path, budget=0) as store:
+        store.put("a", np.zeros(3))
+        with pytest.raises(OutputError, match="disk is full"):
+            store.put("b", np.zeros(3))
+
+
+def rendered_plainly(scene_views: list[View], maps: list[FloatArray], index: int) -> FloatArray:
+    """The slow, plain twin of ``render_maps``: points in space, the nearest of each pixel in a dictionary."""
+    layers = []
+    for s in range(len(maps)):
+        if s == index:
+            continue
+        camera = scene_views[s].camera
+        nearest: dict[tuple[int, int], float] = {}
+        rows, columns = np.nonzero(maps[s] > 0)
+        z = 1 / maps[s][rows, columns]
+        rays = normalised_rays(camera, np.stack([columns + 0.5, rows + 0.5], axis=-1))
+        points = np.concatenate([rays * z[:, None], z[:, None]], axis=1)
+        relative = scene_views[index].cam_from_world @ np.linalg.inv(scene_views[s].cam_from_world)
+        there = transform_points(relative, points)
+        for (x, y), depth in zip(project(camera, there), there[:, 2], strict=True):
+            at = int(np.floor(y)), int(np.floor(x))
+            nearest[at] = max(nearest.get(at, 0.0), 1 / depth)
+        layer = np.zeros(maps[s].shape)
+        for (row, column), w in nearest.items():
+            if 0 <= row < camera.height and 0 <= column < camera.width:
+                layer[row, column] = w
+        layers.append(layer)
+    return np.array(layers)
+
+
+def test_what_more_views_saw_in_front_wins() -> None:
+    """A dent and a bump in one view's depth of the sphere; the dent goes, as does a hole; the twin agrees."""
+    camera = CAMERA.scaled(80, 60)
+    placed = orbit([0, 8, 16, 24, 32], camera)
+    store = ArrayStore()
+    views, maps = [], []
+    for n, view in enumerate(placed):
+        depth = cast(view).depth
+        maps.append(np.where(depth > 0, 1 / np.maximum(depth, 1e-9), 0).astype(np.float32))
+        others = np.array([s for s in range(len(placed)) if s != n])
+        grey = np.zeros((60, 80), np.uint8)
+        levels = views_module.make_pyramid(store, str(n), grey, camera.K)
+        views.append(
+            views_module.StereoView(
+                view=view, levels=levels, neighbours=others, sources=others, w_low=0.5, w_high=2.0
+            )
+        )  # fmt: skip
+    truth = maps[2].copy()
+    dent, bump, hole = (slice(24, 30), slice(36, 42)), (slice(32, 36), slice(36, 42)), np.s_[26:32, 44:48]
+    maps[2][dent] *= 0.95
+    maps[2][bump] *= 1.05
+    maps[2][hole] = 0
+    corrected = correct_depth(views, maps, 2, 0.01)
+    seen = rendered_plainly(placed, maps, 2)
+    assert (corrected == maps[2])[bump].all()  # the others may not have seen past it: left to the last check
+    for part in (dent, hole):
+        assert (np.abs(corrected / truth - 1) < 0.01)[part].mean() > 0.9
+    for row, column in np.argwhere(corrected != maps[2]):
+        own, votes = maps[2][row, column], seen[:, row, column]
+        if own > 0:
+            assert (votes > 1.009 * own).sum() > (np.abs(votes / own - 1) < 0.009).sum()
+        if corrected[row, column] > 0:
+            assert (np.abs(votes / corrected[row, column] - 1) < 0.011).sum() >= 3
+    untouched = np.ones(truth.shape, np.bool_)
+    for part in (dent, hole):
+        untouched[part] = False
+    assert (corrected == truth)[untouched & (maps[2] == truth)].mean() > 0.95
+
+
+def test_filled_pixels_are_marked_and_measured_ones_stay(
+    scene: tuple[Path, SparseModel], maps: list[DepthMap], tmp_path: Path
+) -> None:
+    options = DepthOptions(fill=True, max_size=200)  # smaller than the images: maps are resampled
+    plain = list(estimate_depth(scene[0], scene[1], options=DepthOptions(max_size=200), num_threads=2))
+    found = write_depth_maps(
+        scene[0], scene[1], tmp_path / "depth", tmp_path / "confidence", options=options, num_threads=2
+    )
+    errors = []
+    for index, measured in plain:
+        name = scene[1].views[index].frame.image
+        depth, valid = read_depth(tmp_path / "depth" / name)
+        filled = read_grey(tmp_path / "confidence" / name) == FILLED
+        assert (valid == (measured.depth_valid | filled)).all()
+        assert not (measured.depth_valid & filled).any()
+        truth = cast(scene[1].views[index]).depth
+        errors.append(np.abs(depth[filled] / truth[filled] - 1))
+        depth, valid = read_measured_depth(tmp_path / "depth" / name)
+        assert (valid == measured.depth_valid).all()
+        np.testing.assert_allclose(depth, measured.depth, atol=0.6 * DEPTH_SCALE)
+    error = np.concatenate(errors)
+    assert len(error) > 20
+    assert (error < 0.01).mean() > 0.9
+    assert found.scores["depth_filled_share"] == pytest.approx(
+        len(error) / (len(plain) * CAMERA.height * CAMERA.width)
+    )
+
+
+def one_hole(
+    inverse: FloatArray, hole: tuple[slice, slice], past: float = 1.0
+) -> tuple[BoolArray, Float32Array]:
+    """Fill a hole of one view's map; a second view at the same place measured ``past`` times the depth."""
+    height, width = inverse.shape
+    camera = CAMERA.scaled(width, height)
+    view = orbit([0], camera)[0]
+    grey = np.zeros((height, width), np.uint8)
+    views = [
+        views_module.StereoView(
+            view=view, levels=views_module.make_pyramid(ArrayStore(), "a", grey, camera.K),
+            neighbours=np.array([1 - n]), sources=np.array([1 - n]), w_low=0.5, w_high=2.0,
+        )
+        for n in range(2)
+    ]  # fmt: skip
+    valid = np.ones(inverse.shape, np.bool_)
+    valid[hole] = False
+    mine = np.where(valid, inverse, 0).astype(np.float32)
+    other = (inverse / past).astype(np.float32)
+    filled = fill_holes(views, [mine, other], 0, mine, valid)
+    assert not filled[valid].any()
+    return filled[hole] > 0, filled[hole]
+
+
+def test_only_small_holes_in_one_smooth_surface_are_filled() -> None:
+    y, x = np.mgrid[:180, :240].astype(float)
+    bowl = 1 + 0.001 * x - 0.0005 * y + 2e-5 * ((x - 120) ** 2 + (y - 90) ** 2)
+    small, large, rim = np.s_[80:84, 100:104], np.s_[60:80, 100:120], np.s_[0:4, 100:104]
+    done, values = one_hole(bowl, small)
+    assert done.all()
+    np.testing.assert_allclose(values, bowl[small], rtol=1e-3)
+    assert not one_hole(bowl, large)[0].any()
+    assert not one_hole(bowl, rim)[0].any()
+    step = np.where(x < 102, bowl, 1.03 * bowl)  # a depth edge through the hole, and one beside it
+    assert not one_hole(step, small)[0].any()
+    assert not one_hole(step, np.s_[80:84, 104:108])[0].any()
+    assert not one_hole(bowl, small, past=1.1)[0].any()  # another view saw past it: a gap
+    assert one_hole(bowl, small, past=0.9)[0].all()  # hidden from another view: no objection
+
+
 def test_written_maps_and_scores(
     scene: tuple[Path, SparseModel], maps: list[DepthMap], tmp_path: Path
 ) -> None:
@@ -513,6 +710,11 @@ def test_cuda_without_a_gpu(scene: tuple[Path, SparseModel], monkeypatch: pytest
         estimate_depth(*scene, options=DepthOptions(backend="colmap_cuda"))  # at the call, no map asked for
 
 
+def test_fill_with_a_backend_that_cannot(scene: tuple[Path, SparseModel]) -> None:
+    with pytest.raises(UsageError, match="fill works with"):
+        estimate_depth(*scene, options=DepthOptions(backend="colmap_cuda", fill=True))
+
+
 def test_one_view_is_not_enough(scene: tuple[Path, SparseModel]) -> None:
     model = SparseModel(
         views=scene[1].views[:1], points_in_world=scene[1].points_in_world, colors=scene[1].colors,
@@ -537,6 +739,23 @@ def test_depth_file_round_trip(tmp_path: Path) -> None:
     assert not back[~ok].any()
     assert back.dtype == np.float32
     np.testing.assert_allclose(read_depth(tmp_path / "d.png", scale=1.0)[0][0, 0], 5000)
+
+
+def test_confidence_keeps_one_value_for_filled_pixels(tmp_path: Path) -> None:
+    valid, filled = np.array([[True, True, True, False, False]]), np.array([[False] * 4 + [True]])
+    coded = encode_confidence(np.array([[0.0, 0.002, 1.0, 0.0, 0.0]], np.float32), valid, filled)
+    assert coded.tolist() == [[2, 2, 255, 0, FILLED]]
+    for folder in ("depth", "confidence"):
+        (tmp_path / folder).mkdir()
+    write_depth(tmp_path / "depth" / "1.png", np.ones((1, 5), np.float32), valid | filled)
+    assert read_measured_depth(tmp_path / "depth" / "1.png")[1].sum() == 4  # nothing tells
+    write_grey(tmp_path / "confidence" / "1.png", coded)
+    depth, ok = read_measured_depth(tmp_path / "depth" / "1.png")
+    assert ok.tolist() == valid.tolist()
+    assert not depth[~ok].any()
+    write_grey(tmp_path / "confidence" / "1.png", coded[:, :3])
+    with pytest.raises(FormatError, match="size"):
+        read_measured_depth(tmp_path / "depth" / "1.png")
 
 
 def test_what_is_no_depth_file(tmp_path: Path) -> None:

@@ -125,6 +125,27 @@ def test_planted_errors_show_at_their_size(truth_dir: Path, tmp_path: Path) -> N
     assert result.depth.median_relative_error_percent == pytest.approx(0.5, abs=0.01)
 
 
+def test_filled_depth_is_counted_apart(truth_dir: Path, tmp_path: Path) -> None:
+    truth = read_truth(truth_dir)
+    write_sequence(tmp_path, truth)
+    (tmp_path / "confidence").mkdir()
+    for path in (tmp_path / "depth").iterdir():
+        steps = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        confidence = np.where(steps > 0, 200, 0).astype(np.uint8)
+        right = np.arange(steps.shape[1]) >= steps.shape[1] // 2
+        confidence[:, right] = np.minimum(confidence[:, right], 1)
+        cv2.imwrite(str(tmp_path / "confidence" / path.name), confidence)
+        cv2.imwrite(str(path), np.where(right, np.rint(steps * 1.02), steps).astype(np.uint16))
+    result = evaluate_sequence(tmp_path, truth_dir)
+    d = result.depth
+    assert d is not None
+    assert d.coverage + d.filled_coverage == pytest.approx(1) and 0.2 < d.filled_coverage < 0.8
+    assert d.median_relative_error_percent < 0.01 and d.within_1_percent == 1
+    assert d.filled_median_relative_error_percent == pytest.approx(2, abs=0.01)
+    assert d.filled_within_1_percent == 0
+    assert f"{d.filled_coverage:.3f} more, 2.000 % median" in format_evaluation(result)
+
+
 def test_cloud_errors(truth_dir: Path, tmp_path: Path) -> None:
     """Points pushed off by 0.7 % of the diagonal count at 1 % and not at 0.5 %; strays cost precision."""
     truth = read_truth(truth_dir)

@@ -32,7 +32,14 @@ def test_too_small_is_refused(name: str) -> None:
         check_limits(options)
 
 
-@pytest.mark.parametrize("change", [{"depth": {"backend": "foo"}}, {"masks": {"model": "nowhere.onnx"}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"depth": {"backend": "foo"}},
+        {"depth": {"backend": "colmap_cuda", "fill": True}},
+        {"masks": {"model": "nowhere.onnx"}},
+    ],
+)
 def test_unknown_backend_and_missing_model(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         check_limits(change)

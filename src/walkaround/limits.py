@@ -54,6 +54,8 @@ def check_limits(options: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--depth.backend {backend!r} is unknown; choose one of {', '.join(DEPTH_BACKENDS)}."
         )
+    if backend == "colmap_cuda" and options.get("depth", {}).get("fill"):
+        raise UsageError("--depth.fill works with --depth.backend patchmatch, not with colmap_cuda.")
     model = options.get("masks", {}).get("model")
     if model is not None and not Path(model).is_file():
         raise UsageError(f"--masks.model {model} is not a file.")

@@ -23,7 +23,7 @@ from walkaround.cloud.options import CloudOptions
 from walkaround.errors import InputError
 from walkaround.geometry import normalised_rays
 from walkaround.geometry.pinhole import MIN_DEPTH, pack_intrinsics, project_point
-from walkaround.io.depth import read_depth, read_grey
+from walkaround.io.depth import read_grey, read_measured_depth
 from walkaround.io.pointcloud import write_pcd, write_ply
 from walkaround.types import (
     BoolArray,
@@ -101,7 +101,7 @@ def load_view(image_dir: Path, depth_dir: Path, mask_dir: Path, view: View) -> C
         The image cannot be read.
     """
     name = Path(view.frame.image).stem + ".png"
-    depth, _ = read_depth(depth_dir / name)
+    depth, _ = read_measured_depth(depth_dir / name)
     mask = read_grey(mask_dir / name) > 127
     image = cv2.imread(str(image_dir / view.frame.image), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:

@@ -26,6 +26,10 @@ from walkaround.depth._matching import (
     refine_plane,
 )
 
+OWN_WEIGHT = 4 / 9
+"""Of a pixel's own depth in the mean over the agreeing views: theirs are read between four pixels, which
+averages their noise to 4/9 of its variance, taken over all places between them."""
+
 
 @njit(inline="always")
 def _hash_uniform(a: int, b: int, c: int) -> Any:
@@ -207,7 +211,7 @@ def count_agreement(inverse, maps, sizes, A, b, A_back, b_back, max_px, max_rela
     """Count, for each pixel, the sources whose own depth agrees (forward-backward), (H, W) uint8.
 
     All maps are at the resolution of their cameras; 0 is invalid. Also returns the inverse depth
-    averaged over the agreeing views, as this camera sees it.
+    averaged over the agreeing views, as this camera sees it; its own counts ``OWN_WEIGHT``.
     """
     f = np.float32
     height, width = inverse.shape
@@ -220,8 +224,8 @@ def count_agreement(inverse, maps, sizes, A, b, A_back, b_back, max_px, max_rela
                 continue
             u = f(x) + f(0.5)
             v = f(y) + f(0.5)
-            total = w
-            hits = 1
+            total = f(OWN_WEIGHT) * w
+            hits = 0
             for s in range(maps.shape[0]):
                 z = A[s, 2, 0] * u + A[s, 2, 1] * v + A[s, 2, 2] + w * b[s, 2]
                 if z <= f(1e-9):
@@ -256,6 +260,72 @@ def count_agreement(inverse, maps, sizes, A, b, A_back, b_back, max_px, max_rela
                 if dx * dx + dy * dy < max_px * max_px and abs(back - w) < max_relative * w:
                     total += back
                     hits += 1
-            count[y, x] = hits - 1
-            mean[y, x] = total / f(hits)
+            count[y, x] = hits
+            mean[y, x] = total / (f(OWN_WEIGHT) + f(hits))
     return count, mean
+
+
+@njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
+def render_maps(maps, sizes, A_back, b_back, seen):  # type: ignore[no-untyped-def]
+    """Render the inverse depth ``maps`` of other views into this one: ``seen`` (sources, H, W), 0 = nothing.
+
+    A pixel a sample, the nearest surface wins.
+    """
+    f = np.float32
+    height, width = seen.shape[1], seen.shape[2]
+    for s in range(maps.shape[0]):
+        for y in range(sizes[s, 0]):
+            for x in range(sizes[s, 1]):
+                w = maps[s, y, x]
+                if w <= f(0.0):
+                    continue
+                u, v = f(x) + f(0.5), f(y) + f(0.5)
+                z = A_back[s, 2, 0] * u + A_back[s, 2, 1] * v + A_back[s, 2, 2] + w * b_back[s, 2]
+                if z <= f(1e-9):
+                    continue
+                p = (A_back[s, 0, 0] * u + A_back[s, 0, 1] * v + A_back[s, 0, 2] + w * b_back[s, 0]) / z
+                q = (A_back[s, 1, 0] * u + A_back[s, 1, 1] * v + A_back[s, 1, 2] + w * b_back[s, 1]) / z
+                if p < f(0.0) or q < f(0.0) or p >= f(width) or q >= f(height):
+                    continue
+                column, row = np.int32(p), np.int32(q)
+                seen[s, row, column] = max(seen[s, row, column], w / z)
+
+
+@njit(forceinline=True, error_model="numpy", _nrt=False)
+def _votes(seen, y, x, w, tolerance):  # type: ignore[no-untyped-def]
+    """Return how many surfaces agree with inverse depth ``w``, how many are in front, the former's sum."""
+    f = np.float32
+    agree, front, total = 0, 0, f(0.0)
+    for s in range(seen.shape[0]):
+        other = seen[s, y, x]
+        if abs(other - w) < tolerance * w:
+            agree += 1
+            total += other
+        elif other > w:
+            front += 1
+    return agree, front, total
+
+
+@njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+def settle_votes(inverse, seen, tolerance, needed, corrected):  # type: ignore[no-untyped-def]
+    """Replace depth that contradicts the other views' surfaces ``seen`` from here, in ``corrected`` (H, W).
+
+    A ray that passes through more surfaces than agree with where it ends is wrong; it ends at the surface
+    that at least ``needed`` views agree on, as does a ray without depth, or nowhere.
+    """
+    f = np.float32
+    for y in range(inverse.shape[0]):
+        for x in range(inverse.shape[1]):
+            w = inverse[y, x]
+            if w > f(0.0):
+                agree, front, _ = _votes(seen, y, x, w, tolerance)
+                if front <= agree:
+                    corrected[y, x] = w
+                    continue
+            best, chosen = 0, f(0.0)
+            for s in range(seen.shape[0]):
+                if seen[s, y, x] > f(0.0):
+                    agree, front, total = _votes(seen, y, x, seen[s, y, x], tolerance)
+                    if agree >= needed and agree - front > best:
+                        best, chosen = agree - front, total / f(agree)
+            corrected[y, x] = chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,19 +12,19 @@ import cv2
 import numpy as np
 
 from walkaround.depth import _kernels
-from walkaround.depth._matching import MAX_COST
+from walkaround.depth.consensus import correct_all
+from walkaround.depth.fill import fill_holes
 from walkaround.depth.options import DepthOptions
 from walkaround.depth.patchmatch import compute_planes
 from walkaround.depth.sources import select_sources
+from walkaround.depth.store import ArrayStore, Maps
 from walkaround.depth.views import StereoView, load_views
 from walkaround.depth.warps import stack_maps, warps
 from walkaround.errors import SequenceRejected, UsageError
 from walkaround.geometry import normalised_rays
-from walkaround.io.depth import write_depth, write_grey
+from walkaround.io.depth import encode_confidence, write_depth, write_grey
 from walkaround.threads import usable_cores
 from walkaround.types import BoolArray, Camera, Float32Array, Progress, SparseModel, no_progress
-
-_MIN_TEXTURE = 1.0  # grey levels: below it the patch holds only noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,9 @@ class DepthMap:
     """Depth of one view at the size of its image, lens distortion included."""
 
     depth: Float32Array  # (H, W) z in the camera, world units
-    depth_valid: BoolArray  # (H, W)
+    depth_valid: BoolArray  # (H, W) measured
     confidence: Float32Array  # (H, W) 0..1
+    depth_filled: BoolArray | None = None  # (H, W) not measured, taken from around; None: nothing was filled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,13 @@ class DepthBackend(Protocol):
     """A way to compute depth: yields (index of the view, its map) in order."""
 
     def __call__(
-        self, image_dir: Path, model: SparseModel, options: DepthOptions, num_threads: int, progress: Progress
+        self,
+        image_dir: Path,
+        model: SparseModel,
+        options: DepthOptions,
+        num_threads: int,
+        progress: Progress,
+        scratch_dir: Path | None,
     ) -> Iterator[tuple[int, DepthMap]]: ...
 
 
@@ -59,6 +66,7 @@ def estimate_depth(
     options: DepthOptions,
     num_threads: int = 0,
     progress: Progress = no_progress,
+    scratch_dir: Path | None = None,
 ) -> Iterator[tuple[int, DepthMap]]:
     """Yield the depth map of every view of ``model``.
 
@@ -66,6 +74,9 @@ def estimate_depth(
     ----------
     num_threads
         0 uses every core.
+    scratch_dir
+        Where the work on many or large views waits while it does not fit into memory
+        (``store.MEMORY_BUDGET``); the system's temporary folder when None.
 
     Raises
     ------
@@ -81,9 +92,11 @@ def estimate_depth(
         name = "colmap_cuda" if cuda_available() else "patchmatch"
     if name not in BACKENDS:
         raise UsageError(f"--depth.backend {name!r} is unknown; choose one of {', '.join(sorted(BACKENDS))}.")
+    if options.fill and name != "patchmatch":
+        raise UsageError(f"--depth.fill works with --depth.backend patchmatch, not with {name}.")
     if len(model.views) < 2:
         raise SequenceRejected("no_depth", "Depth needs at least two registered views.", {"depth_share": 0.0})
-    return BACKENDS[name](image_dir, model, options, num_threads or usable_cores(), progress)
+    return BACKENDS[name](image_dir, model, options, num_threads or usable_cores(), progress, scratch_dir)
 
 
 def write_depth_maps(
@@ -99,14 +112,21 @@ def write_depth_maps(
     """Compute and write ``<stem>.png`` depth (16 bit) and confidence (8 bit) for every view.
 
     Scores: ``depth_share``, the mean share of pixels with valid depth; ``depth_confidence``, their mean
-    confidence.
+    confidence; with ``options.fill``, ``depth_filled_share``, the mean share of filled pixels.
     """
-    shares, confidences = [], []
-    maps = estimate_depth(image_dir, model, options=options, num_threads=num_threads, progress=progress)
+    shares, confidences, fills = [], [], []
+    maps = estimate_depth(
+        image_dir, model, options=options, num_threads=num_threads, progress=progress,
+        scratch_dir=depth_dir.parent,
+    )  # fmt: skip
     for index, result in maps:
         name = Path(model.views[index].frame.image).stem + ".png"
-        write_depth(depth_dir / name, result.depth, result.depth_valid)
-        write_grey(confidence_dir / name, np.rint(result.confidence * 255).astype(np.uint8))
+        filled = result.depth_filled
+        written = result.depth_valid if filled is None else result.depth_valid | filled
+        write_depth(depth_dir / name, result.depth, written)
+        values = encode_confidence(result.confidence, result.depth_valid, filled)
+        write_grey(confidence_dir / name, values)
+        fills.append(0.0 if filled is None else float(filled.mean()))
         shares.append(float(result.depth_valid.mean()))
         if result.depth_valid.any():
             confidences.append(float(result.confidence[result.depth_valid].mean()))
@@ -114,45 +134,44 @@ def write_depth_maps(
         "depth_share": float(np.mean(shares)) if shares else 0.0,
         "depth_confidence": float(np.mean(confidences)) if confidences else 0.0,
     }
+    if options.fill:
+        scores["depth_filled_share"] = float(np.mean(fills)) if fills else 0.0
     return DepthResult(scores=scores, notes={"backend": options.backend})
 
 
 def _patchmatch(
-    image_dir: Path, model: SparseModel, options: DepthOptions, num_threads: int, progress: Progress
+    image_dir: Path,
+    model: SparseModel,
+    options: DepthOptions,
+    num_threads: int,
+    progress: Progress,
+    scratch_dir: Path | None,
 ) -> Iterator[tuple[int, DepthMap]]:
     ranked = select_sources(model, max(options.num_sources, options.num_neighbours))
-    views = load_views(
-        image_dir, model, [order[: options.num_sources] for order in ranked],
-        [order[: options.num_neighbours] for order in ranked], options.max_size,
-    )  # fmt: skip
-    compute_planes(model, views, progress, num_threads, sweeps=options.sweeps)
-    maps = [trusted_inverse(view) for view in views]
-    with ThreadPoolExecutor(num_threads) as pool:
-        for start in range(0, len(views), num_threads):  # no more maps in memory than threads
-            batch = range(start, min(start + num_threads, len(views)))
-            yield from zip(batch, pool.map(lambda i: check_view(views, maps, i, options), batch), strict=True)
+    with ArrayStore(scratch_dir) as store:
+        views = load_views(
+            image_dir, model, [order[: options.num_sources] for order in ranked],
+            [order[: options.num_neighbours] for order in ranked], options.max_size, store,
+        )  # fmt: skip
+        maps, costs = compute_planes(model, views, store, progress, num_threads, sweeps=options.sweeps)
+        with ThreadPoolExecutor(num_threads) as pool:
+            maps = correct_all(views, maps, costs, store, pool.map, options.max_relative_difference)
 
+            def check(index: int) -> DepthMap:
+                return check_view(views, maps, costs, index, options)
 
-def trusted_inverse(view: StereoView) -> Float32Array:
-    """Return the (h, w) inverse depth, 0 where the match is poor or the patch has no texture."""
-    if view.planes is None or view.cost is None or view.texture is None or view.active is None:
-        raise RuntimeError("compute_planes first")
-    textured = (view.texture > _MIN_TEXTURE) | ~view.active
-    keep = (view.cost < MAX_COST) & textured
-    inverse = np.where(keep, view.planes[..., 0], 0).astype(np.float32)
-    border = 2
-    inverse[:border] = inverse[-border:] = 0
-    inverse[:, :border] = inverse[:, -border:] = 0
-    return inverse
+            for start in range(0, len(views), num_threads):  # no more maps in memory than threads
+                batch = range(start, min(start + num_threads, len(views)))
+                yield from zip(batch, pool.map(check, batch), strict=True)
 
 
 def check_view(
-    views: list[StereoView], maps: list[Float32Array], index: int, options: DepthOptions
+    views: list[StereoView], maps: Maps, costs: Maps, index: int, options: DepthOptions
 ) -> DepthMap:
     """Keep what the neighbours confirm, average it with what they measured, bring it to the image's size."""
     view = views[index]
     warp = warps(views, index, 0, view.neighbours)
-    stack, sizes = stack_maps([maps[s] for s in view.neighbours])
+    stack, sizes = stack_maps(maps, view.neighbours)
     f = np.float32
     count, mean = _kernels.count_agreement(
         maps[index], stack, sizes, warp.A, warp.b, warp.A_back, warp.b_back,
@@ -160,10 +179,21 @@ def check_view(
     )  # fmt: skip
     valid = count >= options.min_consistent_views
     valid = remove_specks(valid, mean)
-    cost = view.cost if view.cost is not None else np.ones_like(mean)
-    confidence = np.clip(1.0 - cost, 0, 1) * (1.0 - np.exp(count.astype(np.float64) / -1.5))
+    confidence = np.clip(1.0 - costs[index], 0, 1) * (1.0 - np.exp(count.astype(np.float64) / -1.5))
     depth = np.where(valid, 1.0 / np.maximum(mean, 1e-9), 0).astype(np.float32)
-    return to_image(view.view.camera, depth, valid, np.where(valid, confidence, 0).astype(np.float32))
+    confidence = np.where(valid, confidence, 0).astype(np.float32)
+    measured = to_image(view.view.camera, depth, valid, confidence)
+    if not options.fill:
+        return measured
+    filled = fill_holes(views, maps, index, mean, valid)
+    depth = np.where(filled > 0, 1.0 / np.maximum(filled, 1e-9), depth).astype(np.float32)
+    return add_filled(measured, to_image(view.view.camera, depth, valid | (filled > 0), confidence))
+
+
+def add_filled(measured: DepthMap, whole: DepthMap) -> DepthMap:
+    """Return ``measured`` with the depth that only ``whole`` has, marked as filled."""
+    filled = whole.depth_valid & ~measured.depth_valid
+    return replace(measured, depth=np.where(filled, whole.depth, measured.depth), depth_filled=filled)
 
 
 def remove_specks(valid: BoolArray, inverse: Float32Array, smallest: int = 24) -> BoolArray:
@@ -207,7 +237,12 @@ def to_image(camera: Camera, depth: Float32Array, valid: BoolArray, confidence: 
 
 
 def _colmap_cuda(
-    image_dir: Path, model: SparseModel, options: DepthOptions, num_threads: int, progress: Progress
+    image_dir: Path,
+    model: SparseModel,
+    options: DepthOptions,
+    num_threads: int,
+    progress: Progress,
+    scratch_dir: Path | None,
 ) -> Iterator[tuple[int, DepthMap]]:
     from walkaround.depth.colmap_cuda import require_cuda, run_colmap_cuda
 

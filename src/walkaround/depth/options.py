@@ -25,3 +25,6 @@ class DepthOptions:
     """Forward-backward distance under which two views agree."""
     max_relative_difference: float = 0.01
     """Relative depth difference under which two views agree."""
+    fill: bool = False
+    """Fill small holes within one smooth surface. Filled pixels carry the confidence 1 of 255; masks, cloud
+    and scores go by the measured ones alone."""

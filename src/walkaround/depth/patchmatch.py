@@ -9,12 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from walkaround.depth import _kernels
-from walkaround.depth.region import confirmed, settle_on_plane, shared_region, support_plane
+from walkaround.depth._matching import MAX_COST
+from walkaround.depth.region import (
+    confirmed,
+    settle_on_plane,
+    shared_region,
+    support_plane,
+    support_points,
+)
+from walkaround.depth.store import ArrayStore, Maps, StoredMaps
 from walkaround.depth.views import StereoView, enlarge
 from walkaround.depth.warps import (
     OFFSETS_COARSE,
@@ -28,11 +37,14 @@ from walkaround.depth.warps import (
 )
 from walkaround.types import BoolArray, Float32Array, FloatArray, Progress, SparseModel
 
+_T = TypeVar("_T")
+_MIN_TEXTURE = 1.0  # grey levels: below it the patch holds only noise
+
 
 def initial_planes(model: SparseModel, views: list[StereoView], index: int, level: int) -> Float32Array:
     """Start the quarter size: the nearest sparse point on one colour of the board, random on the other."""
     ref = views[index]
-    height, width = ref.levels[level].image.shape
+    height, width = ref.levels[level].size_hw
     pose = ref.view.cam_from_world
     points = model.points_in_world[model.observations[index]] @ pose[:3, :3].T + pose[:3, 3]
     points = points[points[:, 2] > 1e-6]
@@ -82,7 +94,7 @@ def run_level(
     iterations: int,
     spread: float,
     geometric: float = 0.0,
-    neighbour_maps: list[Float32Array] | None = None,
+    neighbour_maps: Maps | None = None,
     active: BoolArray | None = None,
     seed: int = 0,
     finish: bool = False,
@@ -119,34 +131,75 @@ def run_level(
     ref.cost = cost
 
 
+class _Steps:
+    """What each step does with one view, and what it leaves in the store for the next step."""
+
+    def __init__(self, model: SparseModel, views: list[StereoView], store: ArrayStore, sweeps: int) -> None:
+        self.model, self.views, self.store, self.sweeps = model, views, store, sweeps
+        self.alone, self.settled = StoredMaps(store, "alone"), StoredMaps(store, "settled")
+        self.trusted, self.costs = StoredMaps(store, "trusted"), StoredMaps(store, "cost")
+        self.plane: FloatArray | None = None
+
+    def start(self, i: int) -> None:
+        start_view(self.model, self.views, i, self.sweeps)
+        self.alone.put(i, _inverse_map(self.views[i]))
+        self.views[i].wait(self.store)
+
+    def agree(self, i: int) -> FloatArray:
+        self.views[i].resume(self.store)
+        agree_with_neighbours(self.views, i, self.alone, self.sweeps)
+        points = support_points(self.views[i])
+        self.views[i].wait(self.store)
+        return points
+
+    def settle(self, i: int) -> None:
+        self.views[i].resume(self.store)
+        if self.plane is not None:
+            settle_on_plane(self.views, i, self.plane)
+        self.settled.put(i, _inverse_map(self.views[i]))
+        self.views[i].wait(self.store)
+
+    def finish(self, i: int) -> None:
+        self.views[i].resume(self.store)
+        finish_view(self.views, i, self.settled, self.plane, self.sweeps)
+        self.trusted.put(i, trusted_inverse(self.views[i]))
+        self.costs.put(i, _cost_map(self.views[i]))
+        self.views[i].forget()
+
+
 def compute_planes(
     model: SparseModel,
     views: list[StereoView],
+    store: ArrayStore,
     progress: Progress,
     num_threads: int = 1,
     *,
     sweeps: int = 1,
-) -> None:
-    """Run all three steps; leaves planes and costs at full size in ``views``.
+) -> tuple[StoredMaps, StoredMaps]:
+    """Run all three steps; return each view's inverse depth, 0 where it is not to be trusted, and costs.
 
     ``sweeps``: passes over the board at full size, and one fewer at half size.
     A view a thread: the kernels run without Python's lock, and a view only reads what all others had at
-    the end of the step before, so that the result does not depend on the threads.
+    the end of the step before, so that the result does not depend on the threads. A view that no thread
+    works on waits in the store.
     """
+    steps = _Steps(model, views, store, sweeps)
     with ThreadPoolExecutor(max(1, num_threads)) as pool:
 
-        def each(work: Callable[[int], None], start: float, end: float) -> None:
-            for done, _ in enumerate(pool.map(work, range(len(views))), start=1):
-                progress(start + (end - start) * done / len(views))
+        def each(work: Callable[[int], _T], start: float, end: float) -> list[_T]:
+            results = []
+            for result in pool.map(work, range(len(views))):
+                results.append(result)
+                progress(start + (end - start) * len(results) / len(views))
+            return results
 
-        each(lambda i: start_view(model, views, i, sweeps), 0.0, 0.4)
-        maps = [_inverse_map(view) for view in views]
-        each(lambda i: agree_with_neighbours(views, i, maps, sweeps), 0.4, 0.6)
-        plane = support_plane(views)
-        if plane is not None:
-            each(lambda i: settle_on_plane(views, i, plane), 0.6, 0.65)
-        maps = [_inverse_map(view) for view in views]
-        each(lambda i: finish_view(views, i, maps, plane, sweeps), 0.65, 1.0)
+        each(steps.start, 0.0, 0.4)
+        steps.plane = support_plane(np.concatenate(each(steps.agree, 0.4, 0.6)))
+        steps.alone.drop(range(len(views)))
+        each(steps.settle, 0.6, 0.65)
+        each(steps.finish, 0.65, 1.0)
+        steps.settled.drop(range(len(views)))
+    return steps.trusted, steps.costs
 
 
 def start_view(model: SparseModel, views: list[StereoView], index: int, sweeps: int) -> None:
@@ -154,9 +207,9 @@ def start_view(model: SparseModel, views: list[StereoView], index: int, sweeps: 
     view = views[index]
     view.planes = initial_planes(model, views, index, 3)
     run_level(views, index, 3, iterations=3, spread=4.0)
-    view.planes = enlarge_planes(view.planes, view.levels[2].image.shape)
+    view.planes = enlarge_planes(view.planes, view.levels[2].size_hw)
     run_level(views, index, 2, iterations=3, spread=2.0)
-    size_hw = view.levels[1].image.shape
+    size_hw = view.levels[1].size_hw
     view.active = enlarge(shared_region(views, index, 2, 0.5), size_hw)
     coarse_cost = view.cost
     view.planes = enlarge_planes(view.planes, size_hw)
@@ -164,7 +217,7 @@ def start_view(model: SparseModel, views: list[StereoView], index: int, sweeps: 
     keep_cost_outside(view, coarse_cost)
 
 
-def agree_with_neighbours(views: list[StereoView], index: int, maps: list[Float32Array], sweeps: int) -> None:
+def agree_with_neighbours(views: list[StereoView], index: int, maps: Maps, sweeps: int) -> None:
     """Step 2: half size again, charged for disagreeing with the neighbours' ``maps``."""
     view = views[index]
     coarse_cost = view.cost
@@ -176,13 +229,13 @@ def agree_with_neighbours(views: list[StereoView], index: int, maps: list[Float3
 
 
 def finish_view(
-    views: list[StereoView], index: int, maps: list[Float32Array], plane: FloatArray | None, sweeps: int
+    views: list[StereoView], index: int, maps: Maps, plane: FloatArray | None, sweeps: int
 ) -> None:
     """Step 3: full size, where most cameras look, less the support ``plane``."""
     view = views[index]
     if view.planes is None:
         raise RuntimeError("start_view first")
-    size_hw = view.levels[0].image.shape
+    size_hw = view.levels[0].size_hw
     region = shared_region(views, index, 1, 0.7, plane, confirmed(views, index, 1, maps))
     view.active = enlarge(region, size_hw)
     coarse_cost = view.cost
@@ -198,6 +251,25 @@ def _inverse_map(view: StereoView) -> Float32Array:
     if view.planes is None:
         raise RuntimeError("no planes yet")
     return np.ascontiguousarray(view.planes[..., 0])
+
+
+def _cost_map(view: StereoView) -> Float32Array:
+    if view.cost is None:
+        raise RuntimeError("no costs yet")
+    return view.cost
+
+
+def trusted_inverse(view: StereoView) -> Float32Array:
+    """Return the (h, w) inverse depth, 0 where the match is poor or the patch has no texture."""
+    if view.planes is None or view.cost is None or view.texture is None or view.active is None:
+        raise RuntimeError("finish_view first")
+    textured = (view.texture > _MIN_TEXTURE) | ~view.active
+    keep = (view.cost < MAX_COST) & textured
+    inverse = np.where(keep, view.planes[..., 0], 0).astype(np.float32)
+    border = 2
+    inverse[:border] = inverse[-border:] = 0
+    inverse[:, :border] = inverse[:, -border:] = 0
+    return inverse
 
 
 def keep_cost_outside(view: StereoView, coarse_cost: Float32Array | None) -> None:

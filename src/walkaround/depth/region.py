@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from walkaround.depth import _kernels
+from walkaround.depth.store import Maps
 from walkaround.depth.views import StereoView, points_of
 from walkaround.depth.warps import (
     OFFSETS_FINE,
@@ -17,7 +18,11 @@ from walkaround.depth.warps import (
     warps,
 )
 from walkaround.geometry.plane import fit_plane
-from walkaround.types import BoolArray, Float32Array, FloatArray
+from walkaround.types import BoolArray, FloatArray
+
+_ASKED = 30
+"""About so many views are asked what they see; of more than 60, every second or third: the cost of a view
+must not grow with the number of views."""
 
 
 def shared_region(
@@ -36,14 +41,15 @@ def shared_region(
     step = 2  # every second pixel is enough for a region
     world = points_of(views[index], level, step)
     count = np.zeros(world.shape[:2])
-    for other in views:
+    asked = views[:: max(1, len(views) // _ASKED)]
+    for other in asked:
         p = world @ other.view.cam_from_world[:3, :3].T + other.view.cam_from_world[:3, 3]
-        h, w = other.levels[level].image.shape
+        h, w = other.levels[level].size_hw
         q = p @ other.levels[level].K.T
         with np.errstate(divide="ignore", invalid="ignore"):
             x, y = q[..., 0] / q[..., 2], q[..., 1] / q[..., 2]
         count += (p[..., 2] > 0) & (x > 0) & (y > 0) & (x < w) & (y < h)
-    inside = count >= share * len(views)
+    inside = count >= share * len(asked)
     if plane is not None:
         inside &= np.abs(world @ plane[:3] + plane[3]) > 0.006
     if trusted is not None:
@@ -51,15 +57,15 @@ def shared_region(
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     region = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_OPEN, cross)
     region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-    height, width = views[index].levels[level].image.shape
+    height, width = views[index].levels[level].size_hw
     region = cv2.resize(region, (width, height), interpolation=cv2.INTER_NEAREST)
     return np.asarray(cv2.dilate(region, np.ones((7, 7), np.uint8)) > 0)
 
 
-def confirmed(views: list[StereoView], index: int, level: int, maps: list[Float32Array]) -> BoolArray:
+def confirmed(views: list[StereoView], index: int, level: int, maps: Maps) -> BoolArray:
     """Return the pixels of ``maps[index]`` that at least one source's map agrees with."""
     warp = warps(views, index, level)
-    stack, sizes = stack_maps([maps[s] for s in views[index].sources])
+    stack, sizes = stack_maps(maps, views[index].sources)
     f = np.float32
     count, _ = _kernels.count_agreement(
         maps[index], stack, sizes, warp.A, warp.b, warp.A_back, warp.b_back, f(1.5), f(0.02)
@@ -67,20 +73,20 @@ def confirmed(views: list[StereoView], index: int, level: int, maps: list[Float3
     return np.asarray(count > 0)
 
 
-def support_plane(views: list[StereoView]) -> FloatArray | None:
+def support_points(view: StereoView) -> FloatArray:
+    """Return the confident half-size points within 1.2 of the origin, (N, 3) in the world."""
+    if view.cost is None:
+        raise RuntimeError("no costs yet")
+    points, cost = points_of(view, 1, 4), view.cost[::4, ::4]
+    return np.asarray(points[(np.linalg.norm(points, axis=-1) < 1.2) & (cost < 0.4)])
+
+
+def support_plane(points: FloatArray) -> FloatArray | None:
     """Return the plane (a, b, c, d) that the object stands on, or None when no plane dominates.
 
-    Sought among the confident half-size points within 1.2 of the origin; the normal must lie within 45
-    degrees of the world's z axis.
+    Sought among all views' :func:`support_points`; the normal must lie within 45 degrees of the world's z
+    axis.
     """
-    cloud = []
-    for view in views:
-        if view.cost is None:
-            continue
-        points, cost = points_of(view, 1, 4), view.cost[::4, ::4]
-        near = (np.linalg.norm(points, axis=-1) < 1.2) & (cost < 0.4)
-        cloud.append(points[near])
-    points = np.concatenate(cloud) if cloud else np.zeros((0, 3))
     if len(points) < 200:
         return None
     found = fit_plane(points, tolerance=0.006)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,41 @@ import cv2
 import numpy as np
 
 from walkaround.depth._matching import pack_corners
+from walkaround.depth.store import ArrayStore
 from walkaround.errors import InputError
-from walkaround.types import BoolArray, Camera, Float32Array, FloatArray, IntArray, SparseModel, View
+from walkaround.types import (
+    BoolArray,
+    ByteArray,
+    Camera,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    SparseModel,
+    View,
+)
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Level:
     """One view at one size of the pyramid, as a pinhole camera without distortion."""
 
-    image: Float32Array  # (h, w) grey levels
     K: FloatArray  # (3, 3)
+    size_hw: tuple[int, int]
+    name: str  # in the store
+    store: ArrayStore
 
-    @cached_property
+    @property
+    def image(self) -> Float32Array:
+        """Grey levels, (h, w)."""
+        return np.asarray(self.store.get(self.name), dtype=np.float32)
+
+    @property
     def corners(self) -> Any:
         """The image as the kernels sample it, (h * w,) uint32."""
-        return pack_corners(self.image)
+        return self.store.derived(f"{self.name} corners", lambda: pack_corners(self.image))
+
+
+_KEPT = "planes", "cost", "active"
 
 
 @dataclass(kw_only=True)
@@ -38,14 +57,35 @@ class StereoView:
     sources: IntArray  # the views it is matched with
     w_low: float
     w_high: float
-    planes: Float32Array | None = None  # (h, w, 3) at the size last worked on
+    # at the size last worked on; None while the view waits in the store
+    planes: Float32Array | None = None  # (h, w, 3)
     cost: Float32Array | None = None
     texture: Float32Array | None = None
     active: BoolArray | None = None
 
+    def wait(self, store: ArrayStore) -> None:
+        """Leave the arrays to the store until :meth:`resume`."""
+        for name in _KEPT:
+            store.put(f"{self.view.frame.image} {name}", getattr(self, name))
+        self.forget()
+
+    def resume(self, store: ArrayStore) -> None:
+        """Take the arrays out of the store again."""
+        for name in _KEPT:
+            setattr(self, name, store.take(f"{self.view.frame.image} {name}"))
+
+    def forget(self) -> None:
+        """Let the arrays go."""
+        self.planes = self.cost = self.texture = self.active = None
+
 
 def load_views(
-    image_dir: Path, model: SparseModel, sources: list[IntArray], neighbours: list[IntArray], max_size: int
+    image_dir: Path,
+    model: SparseModel,
+    sources: list[IntArray],
+    neighbours: list[IntArray],
+    max_size: int,
+    store: ArrayStore,
 ) -> list[StereoView]:
     """Read, undistort and shrink the images; bound the inverse depth by the sparse points seen."""
     views = []
@@ -62,14 +102,11 @@ def load_views(
         width, height = working_size(camera, max_size)
         if (width, height) != (camera.width, camera.height):
             grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
-        levels = [Level(image=grey.astype(np.float32), K=camera.scaled(width, height).K)]
-        for _ in range(3):
-            levels.append(_half(levels[-1]))
         low, high = _inverse_range(model, index)
         views.append(
             StereoView(
                 view=view,
-                levels=levels,
+                levels=make_pyramid(store, view.frame.image, grey, camera.scaled(width, height).K),
                 sources=sources[index],
                 neighbours=neighbours[index],
                 w_low=low,
@@ -79,20 +116,28 @@ def load_views(
     return views
 
 
+def make_pyramid(store: ArrayStore, name: str, grey: ByteArray, K: FloatArray) -> list[Level]:
+    """Put the image at full (8 bit), half, quarter and eighth size (float32) into the store."""
+    image: Float32Array | ByteArray = grey
+    levels = []
+    for halvings in range(4):
+        levels.append(
+            Level(K=K, size_hw=(image.shape[0], image.shape[1]), name=f"{name} image {halvings}", store=store)
+        )
+        store.put(levels[-1].name, image)
+        height, width = image.shape
+        size = max(8, (width + 1) // 2), max(8, (height + 1) // 2)
+        image = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        K = K.copy()
+        K[0] *= size[0] / width
+        K[1] *= size[1] / height
+    return levels
+
+
 def working_size(camera: Camera, max_size: int) -> tuple[int, int]:
     """Return the (width, height) at which depth is computed."""
     scale = min(1.0, max_size / max(camera.width, camera.height))
     return max(16, round(camera.width * scale)), max(16, round(camera.height * scale))
-
-
-def _half(level: Level) -> Level:
-    height, width = level.image.shape
-    size = max(8, (width + 1) // 2), max(8, (height + 1) // 2)
-    image = cv2.resize(level.image, size, interpolation=cv2.INTER_AREA)
-    K = level.K.copy()
-    K[0] *= size[0] / width
-    K[1] *= size[1] / height
-    return Level(image=image, K=K)
 
 
 def _inverse_range(model: SparseModel, index: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from walkaround.depth._matching import SAMPLES
+from walkaround.depth.store import Maps
 from walkaround.depth.views import StereoView
 from walkaround.types import Float32Array, IntArray
 
@@ -49,11 +50,12 @@ def warps(views: list[StereoView], index: int, level: int, others: IntArray | No
     return Warps(A=A, b=b, A_back=A_back, b_back=b_back)
 
 
-def stack_maps(maps: list[Float32Array]) -> tuple[Float32Array, IntArray]:
-    """Stack (h, w) maps of maybe different sizes into one zero-padded array, and their sizes."""
-    sizes = np.array([m.shape for m in maps], dtype=np.int64)
-    out = np.zeros((len(maps), sizes[:, 0].max(), sizes[:, 1].max()), dtype=np.float32)
-    for k, m in enumerate(maps):
+def stack_maps(maps: Maps, indices: IntArray) -> tuple[Float32Array, IntArray]:
+    """Stack some (h, w) maps of maybe different sizes into one zero-padded array, and their sizes."""
+    sizes = np.array([maps[int(s)].shape for s in indices], dtype=np.int64)
+    out = np.zeros((len(indices), sizes[:, 0].max(), sizes[:, 1].max()), dtype=np.float32)
+    for k, s in enumerate(indices):
+        m = maps[int(s)]
         out[k, : m.shape[0], : m.shape[1]] = m
     return out, sizes
 
@@ -72,21 +74,20 @@ class Scene:
         return self.packed, self.geometry, self.maps
 
 
-def make_scene(
-    views: list[StereoView], index: int, level: int, neighbour_maps: list[Float32Array] | None = None
-) -> Scene:
+def make_scene(views: list[StereoView], index: int, level: int, neighbour_maps: Maps | None = None) -> Scene:
     """Stack images, warps and depth maps of a view's sources."""
     ref = views[index]
     warp = warps(views, index, level)
     levels = [views[s].levels[level] for s in ref.sources]
-    sizes = np.array([item.image.shape for item in levels], dtype=np.int64)
+    sizes = np.array([item.size_hw for item in levels], dtype=np.int64)
     packed = np.zeros((len(levels), int(sizes.prod(axis=1).max())), dtype=np.uint32)
     for k, item in enumerate(levels):
-        packed[k, : item.image.size] = item.corners
+        corners = item.corners
+        packed[k, : corners.size] = corners
     maps = np.zeros((len(levels), 1, 1), np.float32)
     map_scale = np.ones((len(levels), 2), np.float32)
     if neighbour_maps is not None:
-        maps, map_sizes = stack_maps([neighbour_maps[s] for s in ref.sources])
+        maps, map_sizes = stack_maps(neighbour_maps, ref.sources)
         map_scale = (map_sizes[:, ::-1] / sizes[:, ::-1]).astype(np.float32)
     n = len(levels)
     columns = (
@@ -144,7 +145,7 @@ def best_count(view: StereoView) -> np.int64:
 def disparity_step(views: list[StereoView], index: int, level: int) -> float:
     """Return the change of inverse depth that moves the match by one pixel (median over the sources)."""
     ref, warp = views[index], warps(views, index, level)
-    height, width = ref.levels[level].image.shape
+    height, width = ref.levels[level].size_hw
     w = 1.0 / max(float(np.linalg.norm(ref.view.centre)), 1e-6)
     p = np.array([0.5 * width, 0.5 * height, 1.0])
     slopes = []

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from walkaround.errors import InputError, SequenceRejected
-from walkaround.io.depth import read_depth, write_grey
+from walkaround.io.depth import read_measured_depth, write_grey
 from walkaround.masks.flow import carry_mask
 from walkaround.masks.options import MasksOptions
 from walkaround.masks.silhouettes import (
@@ -122,7 +122,7 @@ def load_view(image_dir: Path, depth_dir: Path, view: View, max_size: int) -> Ma
     image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise InputError(f"{path} cannot be read; run again with --overwrite to extract the frames anew.")
-    depth, valid = read_depth(depth_dir / (Path(view.frame.image).stem + ".png"))
+    depth, valid = read_measured_depth(depth_dir / (Path(view.frame.image).stem + ".png"))
     scale = min(1.0, max_size / max(image.shape[:2]))
     size = max(16, round(image.shape[1] * scale)), max(16, round(image.shape[0] * scale))
     if scale < 1.0:

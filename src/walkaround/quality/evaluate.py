@@ -15,6 +15,7 @@ from walkaround.errors import FormatError
 from walkaround.geometry import Similarity, robust_similarity
 from walkaround.io.colmap import read_sparse_model
 from walkaround.io.pointcloud import read_ply
+from walkaround.quality._depth_errors import DepthErrors, depth_errors, depth_rows, resize_nearest
 from walkaround.quality._doubts import find_doubts
 from walkaround.quality.rules import RULES_BY_CODE
 from walkaround.quality.truth import Truth, TruthFrame, read_mesh, read_truth
@@ -48,18 +49,6 @@ class MaskErrors:
     iou_median: float
     iou_worst: float
     worst_image: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class DepthErrors:
-    """Over the object's true pixels of all registered frames together."""
-
-    num_compared: int
-    coverage: float
-    """Share of the pixels with a valid estimate."""
-    median_relative_error_percent: float
-    within_1_percent: float
-    """Share of the valid pixels whose depth is within 1 % of the truth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,16 +280,9 @@ def _masks(sequence_dir: Path, truth: Truth, pairs: list[_Pair]) -> MaskErrors |
 def mask_iou(mask: np.ndarray, true: np.ndarray) -> float:
     """Intersection over union; ``mask`` is resized (nearest) to the truth. Two empty masks give 1."""
     if mask.shape != true.shape:
-        mask = _resize(mask.astype(np.uint8), true.shape) > 0
+        mask = resize_nearest(mask.astype(np.uint8), true.shape) > 0
     union = np.count_nonzero(mask | true)
     return float(np.count_nonzero(mask & true) / union) if union else 1.0
-
-
-def _resize(values: np.ndarray, shape_hw: tuple[int, ...]) -> np.ndarray:
-    """Nearest neighbour with pixel centres at half integers (cv2.INTER_NEAREST rounds another way)."""
-    rows = ((np.arange(shape_hw[0]) + 0.5) * values.shape[0] / shape_hw[0]).astype(int)
-    cols = ((np.arange(shape_hw[1]) + 0.5) * values.shape[1] / shape_hw[1]).astype(int)
-    return np.asarray(values[np.ix_(rows, cols)])
 
 
 def _depth(
@@ -308,33 +290,9 @@ def _depth(
 ) -> DepthErrors | None:
     if not (sequence_dir / "depth").is_dir():
         return None
-    num_true, num_frames, errors = 0, 0, []
-    for pair in placed:
-        true = truth.depth(pair.truth)
-        if true is None:
-            continue
-        num_frames += 1
-        wanted = true > 0
-        num_true += int(wanted.sum())
-        path = sequence_dir / "depth" / f"{Path(pair.image).stem}.png"
-        if not path.is_file():
-            continue
-        steps = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if steps is None or steps.ndim != 2 or steps.dtype != np.uint16:
-            raise FormatError(f"{path} is not a 16-bit grey depth map.")
-        steps = _resize(steps, true.shape)
-        both = wanted & (steps > 0)
-        found = steps[both] * (depth_scale * scale)
-        errors.append(np.abs(found - true[both]) / true[both])
-    if not num_true:
-        return None
-    pooled = np.concatenate(errors) if errors else np.zeros(0)
-    return DepthErrors(
-        num_compared=num_frames,
-        coverage=len(pooled) / num_true,
-        median_relative_error_percent=100 * float(np.median(pooled)) if len(pooled) else float("nan"),
-        within_1_percent=float(np.mean(pooled <= 0.01)) if len(pooled) else 0.0,
-    )
+    known = ((pair.image, truth.depth(pair.truth)) for pair in placed)
+    frames = ((image, depth) for image, depth in known if depth is not None)
+    return depth_errors(sequence_dir, frames, depth_scale * scale)
 
 
 def _cloud(
@@ -393,10 +351,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
             ("mask IoU", f"{m.iou_mean:.3f} mean, {m.iou_median:.3f} median, {m.iou_worst:.3f} worst")
         )
     if evaluation.depth is not None:
-        d = evaluation.depth
-        rows.append(("depth coverage", f"{d.coverage:.3f} of the object's pixels"))
-        error = f"{d.median_relative_error_percent:.3f} % median, {d.within_1_percent:.3f} within 1 %"
-        rows.append(("depth error", error))
+        rows += depth_rows(evaluation.depth)
     for s in evaluation.cloud or ():
         text = f"F {s.f_score:.3f}  (precision {s.precision:.3f}, recall {s.recall:.3f})"
         rows.append((f"cloud at {s.threshold_percent:g} %", text))
