@@ -10,9 +10,10 @@ into superpixels. Three kinds of evidence, as log odds, say which of them show t
   shows at its centre counts little), one of the background for each photo.
 
 A minimum cut along the image's edges decides; the appearance models are then learned again from its result,
-as in GrabCut (Rother et al. 2004, 10.1145/1015706.1015720). All this runs with several weights of the evidence:
-the share of runs that call a superpixel object is its probability, and no single constant decides. The
-central part's outline is last moved to the pixels' edges.
+as in GrabCut (Rother et al. 2004, 10.1145/1015706.1015720). All this runs with several weights of the
+evidence: the share of runs that call a superpixel object is its probability, and no single constant decides.
+Every photo shows the object, so what reaches half of the photo's best share is taken; of that, the central
+part, its outline moved to the pixels' edges.
 
 It is worse than a learned model, and worse than the geometry of a finished reconstruction: the object must
 be near the middle of every photo, and differ from what lies behind it. Thin objects get lost.
@@ -139,7 +140,7 @@ def _finish(image: ByteArray, share: Float32Array | FloatArray, options: Cosegme
     middle = shrink(image, options.outline_size_px)
     size = middle.shape[1], middle.shape[0]
     soft = cv2.resize(share.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    mask = move_outline(brighten(middle), fill_holes(central_part(soft > 0.5)))
+    mask = move_outline(brighten(middle), fill_holes(central_part(soft > 0.5 * soft.max())))
     full = image.shape[1], image.shape[0]
     final = cv2.resize(mask.astype(np.float32), full, interpolation=cv2.INTER_LINEAR) > 0.5
     probability = cv2.resize(soft, full, interpolation=cv2.INTER_LINEAR)
