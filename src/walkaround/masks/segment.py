@@ -223,9 +223,9 @@ def iou(a: BoolArray, b: BoolArray) -> float:
 def _learned(views: list[MaskView], options: MasksOptions) -> list[Float32Array] | None:
     if options.model is None:
         return None
-    from walkaround.masks.onnx import OnnxModel
+    from walkaround.masks.onnx import load_model
 
-    model = OnnxModel(options.model)
+    model = load_model(options.model)
     return [model.fg_probability(view.image_srgb[..., ::-1]) for view in views]
 
 
