@@ -222,6 +222,8 @@ def _download(model: MaskModel, temporary: Path, path: Path) -> str:
         TimeoutError,
         ConnectionError,
     ) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the response, too
         reason = getattr(error, "reason", None) or error
         raise InputError(f"{model.url} cannot be downloaded ({reason}). {by_hand}") from error
     if size < model.size_bytes:
