@@ -45,6 +45,8 @@ class CosegmentOptions:
     """Long side at which superpixels are made and cut."""
     superpixels: int = 900
     """About how many a photo gets."""
+    refine_edges: bool = True
+    """Whether the outline moves to the pixels' edges at the end."""
     outline_size_px: int = 800
     """Long side at which the outline moves to the edges."""
     tolerances: tuple[float, ...] = (5.0, 7.0, 10.0)
@@ -140,7 +142,9 @@ def _finish(image: ByteArray, share: Float32Array | FloatArray, options: Cosegme
     middle = shrink(image, options.outline_size_px)
     size = middle.shape[1], middle.shape[0]
     soft = cv2.resize(share.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    mask = move_outline(brighten(middle), fill_holes(central_part(soft > 0.5 * soft.max())))
+    mask = fill_holes(central_part(soft > 0.5 * soft.max()))
+    if options.refine_edges:
+        mask = move_outline(brighten(middle), mask)
     full = image.shape[1], image.shape[0]
     final = cv2.resize(mask.astype(np.float32), full, interpolation=cv2.INTER_LINEAR) > 0.5
     probability = cv2.resize(soft, full, interpolation=cv2.INTER_LINEAR)
