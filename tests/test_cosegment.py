@@ -256,7 +256,7 @@ def test_folders_that_cannot_be_used(
     assert not (tmp_path / "out").exists()
     assert main(["masks", str(tmp_path / "absent"), "--out", str(tmp_path / "out")]) == 2
     assert main(["masks", str(folder), "--out", str(tmp_path / "out"), "--model", "u2nett"]) == 2
-    assert "neither a file nor a known model" in capsys.readouterr().err
+    assert "neither a file nor a known name" in capsys.readouterr().err
 
 
 @pytest.mark.data

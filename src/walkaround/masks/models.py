@@ -136,7 +136,7 @@ def check_model(model: Path) -> None:
     """
     if str(model) not in MODELS and not model.is_file():
         raise UsageError(
-            f"--masks.model {model} is neither a file nor a known model. Give the path of an ONNX file,"
+            f"The mask model {model} is neither a file nor a known name. Give the path of an ONNX file,"
             f" or one of {', '.join(MODELS)}."
         )
 
@@ -155,7 +155,7 @@ def prepare_model(model: Path) -> Path:
     try:
         import onnxruntime  # noqa: F401
     except ImportError as error:
-        raise UsageError("--masks.model needs onnxruntime: pip install 'walkaround[masks]'.") from error
+        raise UsageError("A mask model needs onnxruntime: pip install 'walkaround[masks]'.") from error
     return fetch(MODELS[str(model)], cache_folder()) if str(model) in MODELS else model
 
 
@@ -209,8 +209,8 @@ def _download(model: MaskModel, temporary: Path, path: Path) -> str:
 
     logger.info("downloading %s (%.0f MB, %s)", model.url, model.size_bytes / 1e6, model.licence)
     by_hand = (
-        f"Download it by hand and save it as {path}; its SHA-256 must be {model.sha256}. Or leave"
-        " --masks.model out: geometry and colour need no model."
+        f"Download it by hand and save it as {path}; its SHA-256 must be {model.sha256}. Or use no"
+        " model: nothing here needs one."
     )
     try:
         with urllib.request.urlopen(model.url, timeout=30) as response:
