@@ -5,7 +5,7 @@ into superpixels. Three kinds of evidence, as log odds, say which of them show t
 
 - *backdrop*: what is connected to the image's border without crossing an edge is background (boundary
   connectivity, Zhu et al. 2014, 10.1109/CVPR.2014.360), at several tolerances;
-- *centre*: the object is what the photos are taken of;
+- *centre*: the object is what the photos are taken of; it may reach on from there;
 - *appearance*: one model of colour and roughness for the object in all photos together (what only one photo
   shows at its centre counts little), one of the background for each photo.
 
@@ -222,22 +222,45 @@ def _vote(photos: list[_Photo], options: CosegmentOptions) -> list[FloatArray]:
 def _solve(
     photos: list[_Photo], radius: float, weight: float, smoothness: float, options: CosegmentOptions
 ) -> list[BoolArray]:
-    """Cut all photos, learn the appearance from the result, and again."""
-    priors = []
-    for photo in photos:
-        distance = (photo.graph.position**2).sum(axis=1) / radius**2
-        centre = np.clip(options.centre_weight * (1 - distance), -4.0, options.centre_weight)
-        priors.append(centre + weight * photo.backdrop + photo.hints)
-    inside = [1 / (1 + np.exp(-prior)) for prior in priors]
+    """Cut all photos, learn the appearance and the object's place from the result, and again."""
+    start = [_centre_odds((p.graph.position**2).sum(axis=1) / radius**2, options) for p in photos]
+    others = [weight * photo.backdrop + photo.hints for photo in photos]
+    centres = start
+    inside = [1 / (1 + np.exp(-(centre + other))) for centre, other in zip(centres, others, strict=True)]
     cuts: list[BoolArray] = []
     for _ in range(options.rounds):
         looks = _appearance(photos, inside)
         cuts = [
-            _cut(photo.graph, prior + look, smoothness, options.edge_scale)
-            for photo, prior, look in zip(photos, priors, looks, strict=True)
+            _cut(photo.graph, centre + other + look, smoothness, options.edge_scale)
+            for photo, centre, other, look in zip(photos, centres, others, looks, strict=True)
         ]
         inside = [np.where(cut, 0.95, 0.05) for cut in cuts]
+        centres = [
+            np.maximum(first, _place_odds(photo.graph, cut, first, options))
+            for photo, cut, first in zip(photos, cuts, start, strict=True)
+        ]
     return cuts
+
+
+def _centre_odds(squared: FloatArray, options: CosegmentOptions) -> FloatArray:
+    """Return log odds that fall from ``centre_weight`` and are 0 where ``squared`` distance is 1."""
+    odds = options.centre_weight * (1 - squared)
+    return np.asarray(np.clip(odds, -4.0, options.centre_weight))
+
+
+def _place_odds(
+    graph: SuperpixelGraph, cut: BoolArray, centre: FloatArray, options: CosegmentOptions
+) -> FloatArray:
+    """Return (N,) log odds of the ellipse that was found, a little larger than it: an object may stand
+    beside the middle, and be long."""
+    share = cut * graph.area * np.exp(np.minimum(centre, 0))
+    if share.sum() < 3:
+        return centre
+    share = share / share.sum()
+    offset = graph.position - share @ graph.position
+    spread = (offset * share[:, None]).T @ offset + 0.02**2 * np.eye(2)
+    squared = np.einsum("ni,ij,nj->n", offset, np.linalg.inv(spread), offset)
+    return _centre_odds(squared / 5.0, options)  # a full ellipse ends at 4
 
 
 def _appearance(photos: list[_Photo], inside: list[FloatArray]) -> list[FloatArray]:
