@@ -233,8 +233,11 @@ def find_case(name: str, data: Path, work: Path) -> Case | None:
         )  # fmt: skip
     if name == "apple":
         shots = apple_shots(data)
-        return Case(name=name, shots=shots, source=data / "captures" / "apple.mp4",
-                    index_of=lambda frame: str(frame["source_index"]))  # fmt: skip
+        return Case(
+            name=name, shots=shots, source=data / "captures" / "apple.mp4",
+            # the first kept frame is the nearest to the one with a mask
+            index_of=lambda frame: str(0 if frame["image"] == "001.jpg" else frame["source_index"]),
+        )  # fmt: skip
     if name == "virtual-plant":
         return virtual_plant(data / "truth" / "virtual_plant")
     sys.exit(f"unknown set {name}")
