@@ -69,11 +69,14 @@ def test_build_help_loads_no_library_of_a_stage() -> None:
         assert option in text
 
 
-def test_the_mask_model_is_a_path(tmp_path: Path, fake_stages: ModuleType, source: Path) -> None:
+def test_the_mask_model_is_a_path(
+    tmp_path: Path, fake_stages: ModuleType, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a suffix too: the record keeps the hash of the file, never its name."""
     from walkaround.commands.build import BuildCommand
     from walkaround.commands.console import parse
 
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
     model = tmp_path / "a private name"
     model.write_bytes(b"abc")
     arguments = [str(source), "--out", str(tmp_path / "root"), "--masks.model", str(model)]

@@ -159,6 +159,10 @@ def test_masks_of_a_sphere_on_a_table(tmp_path: Path, refine: bool) -> None:
     assert result.scores["mask_agreement_worst"] <= result.scores["mask_agreement"]
     assert result.scores["mask_flicker"] < 0.05
     np.testing.assert_allclose(result.notes["support_plane"], [0, 0, 1, RADIUS], atol=5e-3)
+    kept = result.notes["frame_agreement"]
+    assert list(kept) == [view.frame.image for view in views[:-1]]
+    assert np.mean(list(kept.values())) == pytest.approx(result.scores["mask_agreement"], abs=1e-4)
+    assert min(kept.values()) == pytest.approx(result.scores["mask_agreement_worst"], abs=1e-4)
 
 
 def test_masks_are_the_same_again_and_of_the_images_size(tmp_path: Path) -> None:

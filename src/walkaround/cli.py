@@ -21,6 +21,8 @@ _COMMANDS = {
     "simulate": "render a walk-around of an object with known truth",
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
+    "masks": "mask one object in a folder of photos, without cameras",
+    "models": "list the learned mask models that can be named",
 }
 
 _CONTINUES = "the same command continues after the last finished stage"

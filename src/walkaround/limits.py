@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from walkaround.errors import UsageError
+from walkaround.masks.models import check_model
 
 LIMITS: dict[str, tuple[float, float]] = {
     "threads": (0, 4096),
@@ -40,7 +41,7 @@ def check_limits(options: Mapping[str, Any]) -> None:
     Raises
     ------
     UsageError
-        A value lies outside its limits, a backend is unknown, or a model's file is missing.
+        A value lies outside its limits, a backend is unknown, or a model is neither known nor a file.
     """
     for name, (low, high) in LIMITS.items():
         value: Any = options
@@ -57,5 +58,5 @@ def check_limits(options: Mapping[str, Any]) -> None:
     if backend == "colmap_cuda" and options.get("depth", {}).get("fill"):
         raise UsageError("--depth.fill works with --depth.backend patchmatch, not with colmap_cuda.")
     model = options.get("masks", {}).get("model")
-    if model is not None and not Path(model).is_file():
-        raise UsageError(f"--masks.model {model} is not a file.")
+    if model is not None:
+        check_model(Path(model))

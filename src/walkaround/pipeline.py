@@ -30,6 +30,7 @@ from walkaround.depth.options import DepthOptions
 from walkaround.errors import SequenceRejected
 from walkaround.frames.options import FramesOptions
 from walkaround.limits import check_limits
+from walkaround.masks.models import prepare_model
 from walkaround.masks.options import MasksOptions
 from walkaround.quality.rules import RULES_BY_CODE, judge
 from walkaround.threads import usable_cores
@@ -148,7 +149,7 @@ def build_sequence(
             workspace, options, progress, upstream=capture.sha256, wipe=Wipe(source, capture.photo_paths)
         )
         _ = (
-            run("capture", options.capture, lambda _: _capture_stage(capture))
+            run("capture", options.capture, lambda _: _capture_stage(capture, options.masks))
             and run("frames", options.frames, lambda scratch: _frames_stage(run, scratch, source, capture))
             and run("cameras", options.cameras, lambda scratch: _cameras_stage(run, scratch, capture))
             and run("depth", options.depth, lambda scratch: _depth_stage(run, scratch))
@@ -171,7 +172,9 @@ def sequence_folder(root: Path, record: SequenceRecord) -> Path:
     return root / record.class_label / record.instance_id
 
 
-def _capture_stage(capture: CaptureInfo) -> StageResult:
+def _capture_stage(capture: CaptureInfo, masks: MasksOptions) -> StageResult:
+    if masks.model is not None:  # a missing library or network is better known now than after minutes
+        prepare_model(masks.model)
     return StageResult(
         scores=capture.scores, warnings=capture.warnings, updates={"source": _source_record(capture)}
     )

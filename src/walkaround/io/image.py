@@ -136,6 +136,13 @@ def _is_cut_off(data: bytes) -> bool:
     return data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
 
 
+def as_stored(upright: ByteArray, orientation: int) -> ByteArray:
+    """Turn (H, W) or (H, W, 3) back to how the file with this EXIF orientation stores its pixels."""
+    quarter_turns = {3: 2, 4: 2, 5: 1, 6: -1, 7: -1, 8: 1}.get(orientation, 0)
+    turned = np.rot90(upright, -quarter_turns)
+    return np.ascontiguousarray(turned[:, ::-1] if orientation in (2, 4, 5, 7) else turned)
+
+
 def _upright(image: ByteArray, orientation: int) -> ByteArray:
     if orientation in (2, 4, 5, 7):
         image = image[:, ::-1]

@@ -76,7 +76,12 @@ def write_masks(
     by_image = {view.view.frame.image: mask for view, mask in zip(views, masks, strict=True)}
     _write_all(image_dir, frames, views, by_image, mask_dir)
     progress(1.0)
-    notes = {"support_plane": None if solid.plane is None else [float(x) for x in solid.plane]}
+    notes = {
+        "support_plane": None if solid.plane is None else [float(x) for x in solid.plane],
+        "frame_agreement": {
+            view.view.frame.image: round(value, 4) for view, value in zip(views, agreement, strict=True)
+        },
+    }
     return MasksResult(scores=_scores(masks, agreement), notes=notes)
 
 
@@ -223,9 +228,9 @@ def iou(a: BoolArray, b: BoolArray) -> float:
 def _learned(views: list[MaskView], options: MasksOptions) -> list[Float32Array] | None:
     if options.model is None:
         return None
-    from walkaround.masks.onnx import OnnxModel
+    from walkaround.masks.onnx import load_model
 
-    model = OnnxModel(options.model)
+    model = load_model(options.model)
     return [model.fg_probability(view.image_srgb[..., ::-1]) for view in views]
 
 
