@@ -77,8 +77,8 @@ Few pairs leave little to tell a wrong model by, so the first attempt must be we
 
 
 LEARNED = Attempt(name="learned", pairs="exhaustive", learned=True)
-BEFORE_LEARNED = "exhaustive"
-"""The last cheap attempt: learned features come after it, before the slow ones."""
+BEFORE_LEARNED = "affine"
+"""Learned features come after it: affine SIFT took less time and was more precise where both held."""
 
 
 def ladder(
