@@ -16,7 +16,7 @@ class MasksOptions:
     decide."""
     max_size: int = 960
     """Long side in pixels at which masks are solved; they are written at the images' size."""
-    grid: int = 144
+    grid: int = 192
     """Voxels along each side of the grid in which the object is found."""
     refine_edges: bool = True
     """Whether the outline moves to the image's edges within a narrow band (graph cut on colour)."""

@@ -15,14 +15,11 @@ from scipy import ndimage
 
 from walkaround.errors import InputError, SequenceRejected
 from walkaround.io.depth import read_measured_depth, write_grey
+from walkaround.masks.evidence import gather_evidence
 from walkaround.masks.flow import carry_mask
 from walkaround.masks.options import MasksOptions
-from walkaround.masks.silhouettes import (
-    belongs,
-    refine_outline,
-    render_silhouette,
-    seen_core,
-)
+from walkaround.masks.plain import find_coloured, plain_masks
+from walkaround.masks.silhouettes import refine_outline, render_silhouette, seen_core, tidy
 from walkaround.masks.solid import MaskView, Solid, count_inside, find_object, find_void
 from walkaround.types import BoolArray, Float32Array, Frame, Progress, SparseModel, View, no_progress
 
@@ -93,18 +90,29 @@ def find_masks(
 ) -> tuple[Solid, list[BoolArray], list[BoolArray]]:
     """Return the solid, the masks, and the silhouettes they agree on.
 
-    A solid object first; when none is there or its masks are empty, an object of thin parts.
+    Before a plain background the object's visual hull; else, or when that gives nothing, a solid object, then
+    an object of thin parts.
 
     Raises
     ------
     SequenceRejected
-        Neither is at the centre of the walk-around.
+        None of them is at the centre of the walk-around.
     """
-    for thin in (False, True):
-        solid = find_object(views, options.grid, shared_radius(views), thin=thin)
+    plain = plain_masks(views)
+    radius = shared_radius(views)
+    for kind in ("plain", "solid", "thin"):
+        if kind == "plain" and plain is None:
+            continue
+        if kind == "plain" and plain is not None:
+            solid = find_coloured(views, plain[0], options.grid, radius)
+        else:
+            solid = find_object(views, options.grid, radius, thin=kind == "thin")
         if solid is None:
             continue
-        masks, hulls = solve_masks(views, solid, options, probabilities, run, thin=thin)
+        masks, hulls = solve_masks(
+            views, solid, options, probabilities, run,
+            thin=kind != "solid", plain=plain if kind == "plain" else None,
+        )  # fmt: skip
         shown = [float(mask.mean()) > 1e-3 for mask in masks]
         if sum(shown) >= 0.5 * len(views):
             return solid, masks, hulls
@@ -145,24 +153,6 @@ def shared_radius(views: list[MaskView]) -> float:
     return float(min(0.85, 1.05 * np.median(reach)))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """What one view's own depth says, (h, w) each."""
-
-    on_object: BoolArray
-    elsewhere: BoolArray
-
-
-def gather_evidence(view: MaskView, solid: Solid) -> Evidence:
-    """Tell the pixels whose depth lies on the solid from those whose depth lies elsewhere."""
-    points, rows, columns = view.world_points()
-    on = belongs(solid, points)
-    on_object, elsewhere = np.zeros(view.size_hw, dtype=np.uint8), np.zeros(view.size_hw, dtype=np.uint8)
-    on_object[rows[on], columns[on]] = 1
-    elsewhere[rows[~on], columns[~on]] = 1
-    return Evidence(on_object=on_object > 0, elsewhere=cv2.erode(elsewhere, np.ones((3, 3), np.uint8)) > 0)
-
-
 def solve_masks(
     views: list[MaskView],
     solid: Solid,
@@ -171,36 +161,45 @@ def solve_masks(
     run: Callable[..., Any] = map,
     *,
     thin: bool = False,
+    plain: tuple[list[BoolArray], list[BoolArray]] | None = None,
 ) -> tuple[list[BoolArray], list[BoolArray]]:
     """Return the masks and the silhouettes of the solid they agree on.
 
-    First the masks that depth alone gives; the solid is carved by them; then each view's outline is moved
-    to the image's edges, near the carved solid's outline only.
+    First the masks that each view's own evidence gives; the solid is carved by them; then each view's outline
+    is moved to the image's edges, near the carved solid's outline only. A thin part that some views miss is
+    carved away by them: what a view has measured stays in its mask when no view knows better.
     """
     bands = [max(2, round(0.005 * max(view.size_hw))) for view in views]
-    evidence = list(run(lambda view: gather_evidence(view, solid), views))
+    evidence = list(
+        run(
+            lambda n: gather_evidence(views[n], solid, None if plain is None else (plain[0][n], plain[1][n])),
+            range(len(views)),
+        )
+    )
     surface = solid.surface
     first = list(run(lambda view: render_silhouette(solid, surface, view) > 0, views))
     rough = [
-        seen_core(silhouette, e.on_object, e.elsewhere, band)
+        seen_core(silhouette, e.on_object, e.not_object, band)
         for silhouette, e, band in zip(first, evidence, bands, strict=True)
     ]
+    possible = [r | (f & ~e.not_object) for r, f, e in zip(rough, first, evidence, strict=True)]
     hulls = first if thin else hull_silhouettes(views, solid, rough)
+    widest = first if thin else hull_silhouettes(views, solid, possible)
 
     def solve(index: int) -> BoolArray:
-        near = cv2.dilate(hulls[index].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         e, probability = evidence[index], None if probabilities is None else probabilities[index]
+        near = cv2.dilate(widest[index].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        on_object = e.on_object & near
+        if plain is not None:  # the colour knows the outline to the pixel
+            return tidy(on_object)
+        measured = (
+            cv2.morphologyEx(on_object.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0
+        )
+        silhouette = hulls[index] | (measured & widest[index])
         if not options.refine_edges:
             return rough[index] & near
-        elsewhere = e.elsewhere & ~hulls[index]
-        return refine_outline(
-            views[index],
-            hulls[index],
-            e.on_object & near,
-            elsewhere | ~near & e.elsewhere,
-            bands[index],
-            probability,
-        )
+        elsewhere = (e.elsewhere & ~silhouette) | (~near & e.not_object) | e.like_background
+        return refine_outline(views[index], silhouette, on_object, elsewhere, bands[index], probability)
 
     masks = list(run(solve, range(len(views))))
     return masks, first if thin else hull_silhouettes(views, solid, masks)

@@ -66,7 +66,7 @@ def refine_outline(
     """
     core = seen_core(silhouette, from_depth, not_object, band_px)
     if core.sum() < 30:
-        return _tidy((silhouette & ~not_object) | from_depth)
+        return tidy((silhouette & ~not_object) | from_depth)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band_px + 1, 2 * band_px + 1))
     opened = cv2.morphologyEx(core.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0
     inner = cv2.erode(core.astype(np.uint8), kernel, borderValue=1) > 0
@@ -83,7 +83,7 @@ def refine_outline(
     if not inner.any():
         return core
     refined = _cut(view.image_srgb, labels, band_px)
-    return _tidy(refined | inner)
+    return tidy(refined | inner)
 
 
 def seen_core(silhouette: BoolArray, from_depth: BoolArray, not_object: BoolArray, band_px: int) -> BoolArray:
@@ -98,8 +98,9 @@ def seen_core(silhouette: BoolArray, from_depth: BoolArray, not_object: BoolArra
     core = (closed & silhouette & ~not_object) | from_depth
     _, labels = cv2.connectedComponents((~core).astype(np.uint8), connectivity=4)
     outside = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    holes = ~core & ~np.isin(labels, outside) & ~not_object
-    return _tidy(core | holes)
+    inside = cv2.dilate(silhouette.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    holes = ~core & ~np.isin(labels, outside) & ~not_object & inside
+    return tidy(core | holes)
 
 
 def _cut(image: ByteArray, labels: ByteArray, band_px: int) -> BoolArray:
@@ -119,7 +120,7 @@ def _cut(image: ByteArray, labels: ByteArray, band_px: int) -> BoolArray:
     return out
 
 
-def _tidy(mask: BoolArray) -> BoolArray:
+def tidy(mask: BoolArray) -> BoolArray:
     """Close pin holes and drop specks under 2 % of the largest part."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)

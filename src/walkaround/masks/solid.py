@@ -92,7 +92,7 @@ def find_void(valid: BoolArray) -> BoolArray:
     return np.asarray(large[labels])
 
 
-def support_plane(views: list[MaskView], radius: float) -> FloatArray | None:
+def support_plane(views: list[MaskView], radius: float, *, disc: bool = False) -> FloatArray | None:
     """Return the plane the object stands on, or None.
 
     Of the horizontal planes in the height histogram along the dominant one's normal, the highest that
@@ -100,6 +100,12 @@ def support_plane(views: list[MaskView], radius: float) -> FloatArray | None:
     the lowest, if it spreads wider than what stands on it (a turntable's disc does, the flat underside or
     cap of an object before nothing does not). What lies under a support cannot be seen: a plane with more
     than a few points below it is a side of the object.
+
+    Parameters
+    ----------
+    disc
+        Only a disc that shows more of itself than of what stands on it will do (before a plain background
+        there is no table, and the leaves of a rosette are no disc).
     """
     cloud, at_border, owner = [], [], []
     for index, view in enumerate(views):
@@ -132,7 +138,7 @@ def support_plane(views: list[MaskView], radius: float) -> FloatArray | None:
         candidates.append((level, len(touching) / len(views)))
     reaching = [level for level, share in candidates if share >= 0.5]
     level = max(reaching) if reaching else min((level for level, _ in candidates), default=0.0)
-    if not reaching and not _spreads_beyond(points, plane, height - level, tolerance):
+    if not reaching and not _spreads_beyond(points, plane, height - level, tolerance, disc):
         return None
     inner = np.linalg.norm(points, axis=1) < radius
     if float((height[inner] - level < -2 * tolerance).mean()) > MAX_BELOW:
@@ -142,11 +148,15 @@ def support_plane(views: list[MaskView], radius: float) -> FloatArray | None:
     return refined[0] if refined is not None else plane - np.array([0, 0, 0, level])
 
 
-def _spreads_beyond(points: FloatArray, plane: FloatArray, height: FloatArray, tolerance: float) -> bool:
+def _spreads_beyond(
+    points: FloatArray, plane: FloatArray, height: FloatArray, tolerance: float, disc: bool
+) -> bool:
     flat = points - np.outer(points @ plane[:3], plane[:3])
     on, above = np.abs(height) < tolerance, height > 2 * tolerance
     if on.sum() < 20 or above.sum() < 20:
         return bool(on.sum() >= 20)
+    if disc and on.sum() < above.sum():
+        return False
     centre = np.median(flat[above], axis=0)
     radius = np.linalg.norm(flat - centre, axis=1)
     return bool(np.percentile(radius[on], 80) > 1.15 * np.percentile(radius[above], 80))
@@ -307,8 +317,8 @@ def find_object(views: list[MaskView], count: int, radius: float, *, thin: bool 
     plane = support_plane(views, radius)
     solid = None
     low, high = np.full(3, -radius), np.full(3, radius)
-    for _ in range(2):
-        found = carve(views, arrays, low, high, count, plane, thin=thin)
+    for fineness in (max(48, round(0.6 * count)), count):
+        found = carve(views, arrays, low, high, fineness, plane, thin=thin)
         if found is None:
             return solid
         solid = found
