@@ -183,8 +183,8 @@ def solve_masks(
         for silhouette, e, band in zip(first, evidence, bands, strict=True)
     ]
     possible = [r | (f & ~e.not_object) for r, f, e in zip(rough, first, evidence, strict=True)]
-    hulls = first if thin else hull_silhouettes(views, solid, rough)
-    widest = first if thin else hull_silhouettes(views, solid, possible)
+    hulls = first if thin else hull_silhouettes(views, solid, rough, run)
+    widest = first if thin else hull_silhouettes(views, solid, possible, run)
 
     def solve(index: int) -> BoolArray:
         e, probability = evidence[index], None if probabilities is None else probabilities[index]
@@ -202,10 +202,12 @@ def solve_masks(
         return refine_outline(views[index], silhouette, on_object, elsewhere, bands[index], probability)
 
     masks = list(run(solve, range(len(views))))
-    return masks, first if thin else hull_silhouettes(views, solid, masks)
+    return masks, first if thin else hull_silhouettes(views, solid, masks, run)
 
 
-def hull_silhouettes(views: list[MaskView], solid: Solid, masks: list[BoolArray]) -> list[BoolArray]:
+def hull_silhouettes(
+    views: list[MaskView], solid: Solid, masks: list[BoolArray], run: Callable[..., Any] = map
+) -> list[BoolArray]:
     """Carve the grown solid by all masks (a voxel stays if nine tenths of the views have it inside)."""
     grown = ndimage.binary_dilation(solid.occupied, iterations=2)
     index = np.argwhere(grown)
@@ -215,7 +217,7 @@ def hull_silhouettes(views: list[MaskView], solid: Solid, masks: list[BoolArray]
     hull[tuple(index[keep].T)] = True
     carved = Solid(occupied=hull, origin=solid.origin, voxel=solid.voxel, plane=solid.plane)
     surface = carved.surface
-    return [render_silhouette(carved, surface, view) > 0 for view in views]
+    return list(run(lambda view: render_silhouette(carved, surface, view) > 0, views))
 
 
 def iou(a: BoolArray, b: BoolArray) -> float:

@@ -11,7 +11,7 @@ from walkaround.masks.solid import MaskView, Solid
 from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _splat(points, rotation, translation, c, voxel, out):  # type: ignore[no-untyped-def]
     """Draw every point as a square of the voxel's projected size into ``out`` (nearest depth)."""
     height, width = out.shape

@@ -10,6 +10,7 @@ Source of the carving rule: Kutulakos and Seitz 2000 (10.1023/A:1008191222954), 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -227,34 +228,31 @@ def count_inside(
     views: list[MaskView], points: FloatArray, masks: list[BoolArray]
 ) -> tuple[IntArray, IntArray]:
     """Return, for (N, 3) points, how many masks hold them and how many images show their place."""
-    arrays = camera_arrays(views)
-    stack = np.zeros(arrays["depths"].shape, np.bool_)
-    for n, mask in enumerate(masks):
-        stack[n, : mask.shape[0], : mask.shape[1]] = mask
-    counts = _count_inside(
-        points, stack, arrays["sizes"], arrays["rotations"], arrays["translations"], arrays["intrinsics"]
-    )
+    cameras = camera_arrays(views)
+    counts = _count_inside(points, _stacked(masks, np.bool_), **cameras)
     return counts[:, 0], counts[:, 1]
 
 
 def camera_arrays(views: list[MaskView]) -> dict[str, Any]:
-    """Stack what the kernels need: depth, void, sizes, poses, intrinsics (fx, fy, cx, cy, k1, k2)."""
+    """Stack what the kernels need of cameras: sizes, poses, intrinsics (fx, fy, cx, cy, k1, k2)."""
     sizes = np.array([view.size_hw for view in views], dtype=np.int64)
-    shape = len(views), int(sizes[:, 0].max()), int(sizes[:, 1].max())
-    depths, voids = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
-    for n, view in enumerate(views):
-        h, w = view.size_hw
-        depths[n, :h, :w], voids[n, :h, :w] = view.depth, view.void
     poses = np.stack([view.view.cam_from_world for view in views])
     rows = [pack_intrinsics(view.K, view.view.camera.distortion) for view in views]
     return {
-        "depths": depths,
-        "voids": voids,
         "sizes": sizes,
         "rotations": np.ascontiguousarray(poses[:, :3, :3]),
         "translations": np.ascontiguousarray(poses[:, :3, 3]),
         "intrinsics": np.array(rows),
     }
+
+
+def _stacked(pictures: Sequence[Any], kind: Any) -> Any:
+    """Put (h, w) pictures of several sizes into one array (V, H, W), 0 beyond each."""
+    height, width = np.array([picture.shape for picture in pictures]).max(axis=0)
+    out = np.zeros((len(pictures), height, width), kind)
+    for target, picture in zip(out, pictures, strict=True):
+        target[: picture.shape[0], : picture.shape[1]] = picture
+    return out
 
 
 def carve(
@@ -313,7 +311,11 @@ def central_component(
 
 def find_object(views: list[MaskView], count: int, radius: float, *, thin: bool = False) -> Solid | None:
     """Find the object: a coarse grid over the shared space, then a fine one around what was found."""
-    arrays = camera_arrays(views)
+    arrays = {
+        "depths": _stacked([view.depth for view in views], np.float32),
+        "voids": _stacked([view.void for view in views], np.bool_),
+        **camera_arrays(views),
+    }
     plane = support_plane(views, radius)
     solid = None
     low, high = np.full(3, -radius), np.full(3, radius)
