@@ -43,10 +43,11 @@ from walkaround.types import BoolArray, ByteArray, Camera, Frame, SparseModel, V
 PHOTO_SETS = ("robot", "espresso", "human-toy")
 SIMULATED: dict[str, dict[str, Any]] = {
     "sim-plain": {"object": "figurine", "plain_background": True, "table": "plain"},
-    "sim-cluttered": {"object": "mug", "table": "stone"},  # prints on table and walls: the most there is
+    "sim-cluttered": {"object": "mug", "table": "stone", "clutter": 6},
     "sim-dark": {"object": "vase", "exposure": 0.1},
-    "sim-border": {"object": "blob", "fill": 2.0},
+    "sim-border": {"object": "blob", "nearness": 0.75},
     "sim-thin": {"object": "plant"},
+    "sim-wire": {"object": "wire"},
 }
 OTHERS = ("bunny", "apple", "virtual-plant")
 SPREAD = 10
