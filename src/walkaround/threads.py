@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""How many cores this process may use, and does."""
 
 from __future__ import annotations
 
@@ -10,3 +10,13 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def use_numba_threads(num_threads: int) -> int:
+    """Let compiled loops use ``num_threads`` (0: all); return how many they do use."""
+    import numba
+
+    limit = numba.config.NUMBA_NUM_THREADS
+    threads = max(1, min(num_threads or limit, limit))
+    numba.set_num_threads(threads)
+    return int(threads)

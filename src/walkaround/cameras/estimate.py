@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from walkaround.cameras.attempt import (
     MIN_VIEWS,
     Candidate,
@@ -19,10 +21,10 @@ from walkaround.cameras.attempt import (
     prepare_features,
 )
 from walkaround.cameras.examine import NATIVE_ERRORS, Job
-from walkaround.cameras.features import frame_sizes
+from walkaround.cameras.features import frame_sizes, read_frame
 from walkaround.cameras.ladder import BEFORE_LEARNED, Attempt, is_enough, ladder
 from walkaround.cameras.learned import HINT, can_learn
-from walkaround.cameras.moving import Motion, check_subject, find_motion, read_color, write_moving
+from walkaround.cameras.moving import Motion, check_subject, find_motion, write_moving
 from walkaround.cameras.options import CamerasOptions, CamerasResult
 from walkaround.cameras.pairs import follow_each_other, image_similarity
 from walkaround.errors import SequenceRejected
@@ -193,7 +195,7 @@ def solve(job: Job, *, standing: bool, video: bool, progress: Progress) -> Camer
 
 def find_subject(job: Job) -> Motion:
     """Tell what moves from what stands in the frames of a job."""
-    return find_motion([read_color(job.image_dir / name) for name in job.names])
+    return find_motion([read_frame(job.image_dir / name, cv2.IMREAD_COLOR) for name in job.names])
 
 
 def solve_object(job: Job, subject: Motion, progress: Progress) -> CamerasResult:

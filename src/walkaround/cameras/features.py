@@ -27,10 +27,23 @@ FOCAL_FACTOR = 1.2
 """Focal length over the long side when nothing is known (a phone's main camera is about 0.8 to 1.2)."""
 CONTRAST = 0.013
 """OpenCV's contrast threshold; a third of its default, for smooth objects."""
-GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
 
 Sizes = dict[tuple[int, int], list[str]]
 """Image names by (width, height)."""
+
+
+def read_frame(path: Path, flags: int = cv2.IMREAD_GRAYSCALE) -> ByteArray:
+    """Read a frame (H, W), or (H, W, 3) blue first with ``cv2.IMREAD_COLOR``, as its pixels are stored.
+
+    Raises
+    ------
+    SequenceRejected
+        It cannot be read.
+    """
+    image = cv2.imread(str(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise SequenceRejected("cameras_failed", f"The frame {path.name} cannot be read as an image.")
+    return np.asarray(image, dtype=np.uint8)
 
 
 def frame_sizes(image_dir: Path, frames: tuple[Frame, ...]) -> Sizes:
@@ -43,9 +56,7 @@ def frame_sizes(image_dir: Path, frames: tuple[Frame, ...]) -> Sizes:
     """
     groups: Sizes = defaultdict(list)
     for frame in frames:
-        image = cv2.imread(str(image_dir / frame.image), GREY)
-        if image is None:
-            raise SequenceRejected("cameras_failed", f"The frame {frame.image} cannot be read as an image.")
+        image = read_frame(image_dir / frame.image)
         groups[(image.shape[1], image.shape[0])].append(frame.image)
     return dict(groups)
 
@@ -175,9 +186,7 @@ def sift_features(
     SequenceRejected
         The image cannot be read.
     """
-    image = cv2.imread(str(path), GREY)
-    if image is None:
-        raise SequenceRejected("cameras_failed", f"The frame {path.name} cannot be read as an image.")
+    image = read_frame(path)
     height, width = image.shape
     scale = min(1.0, max_side / max(height, width))
     if scale < 1.0:

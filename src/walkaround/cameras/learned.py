@@ -16,16 +16,16 @@ import cv2
 import numpy as np
 
 from walkaround.cameras.database import similarity_counts, verification_options
+from walkaround.cameras.features import read_frame
 from walkaround.cameras.ladder import Attempt
 from walkaround.cameras.options import CamerasOptions
 from walkaround.cameras.pairs import sequential_pairs, similar_pairs
 from walkaround.cameras.xfeat import XFeat
-from walkaround.errors import SequenceRejected, UsageError
+from walkaround.errors import UsageError
 from walkaround.io.colmap import load_pycolmap
 from walkaround.io.depth import read_grey
 from walkaround.types import ByteArray, Float32Array, FloatArray, IntArray
 
-GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
 HINT = "pip install 'walkaround[learned]'"
 TOP_FEATURES = 600
 """Features that images are compared by when pairs are chosen."""
@@ -231,9 +231,7 @@ def learned_features(path: Path, backend: Backend, max_side: int, limit: int) ->
     SequenceRejected
         The image cannot be read.
     """
-    image = cv2.imread(str(path), GREY)
-    if image is None:
-        raise SequenceRejected("cameras_failed", f"The frame {path.name} cannot be read as an image.")
+    image = read_frame(path)
     height, width = image.shape
     scale = min(1.0, max_side / max(height, width))
     stride = backend.STRIDE

@@ -52,20 +52,6 @@ class Motion:
         return self.recognised >= MIN_RECOGNISED and MIN_SHARE <= self.share <= MAX_SHARE
 
 
-def read_color(path: Path) -> ByteArray:
-    """Read an image (H, W, 3), blue first.
-
-    Raises
-    ------
-    SequenceRejected
-        It cannot be read.
-    """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise SequenceRejected("cameras_failed", f"The frame {path.name} cannot be read as an image.")
-    return np.asarray(image)
-
-
 def check_subject(motion: Motion) -> None:
     """Raise :class:`SequenceRejected` unless an object can be told from what stands."""
     if not MIN_SHARE <= motion.share <= MAX_SHARE:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numba
 import numpy as np
 from numba import njit, prange
 from scipy.spatial import cKDTree
@@ -25,6 +24,7 @@ from walkaround.geometry import normalised_rays
 from walkaround.geometry.pinhole import MIN_DEPTH, pack_intrinsics, project_point
 from walkaround.io.depth import read_grey, read_measured_depth
 from walkaround.io.pointcloud import write_pcd, write_ply
+from walkaround.threads import use_numba_threads
 from walkaround.types import (
     BoolArray,
     ByteArray,
@@ -76,9 +76,7 @@ def write_cloud(
     Scores: ``num_points``; ``cloud_views``, the mean number of views that agree on a point;
     ``cloud_spacing``, the cell size in world units.
     """
-    limit = numba.config.NUMBA_NUM_THREADS
-    threads = max(1, min(num_threads or limit, limit))
-    numba.set_num_threads(threads)
+    threads = use_numba_threads(num_threads)
     views = []
     with ThreadPoolExecutor(threads) as pool:
         for view in pool.map(lambda view: load_view(image_dir, depth_dir, mask_dir, view), model.views):

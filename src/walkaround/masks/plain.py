@@ -101,9 +101,7 @@ def find_coloured(views: list[MaskView], differs: list[BoolArray], count: int, r
         if found is None:
             return solid
         solid = found
-        index = np.argwhere(found.occupied)
-        low = found.origin + (index.min(axis=0) - 3) * found.voxel
-        high = found.origin + (index.max(axis=0) + 3) * found.voxel
+        low, high = found.box
     return solid
 
 

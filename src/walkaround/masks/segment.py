@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numba
 import numpy as np
 from scipy import ndimage
 
@@ -21,6 +20,7 @@ from walkaround.masks.options import MasksOptions
 from walkaround.masks.plain import find_coloured, plain_masks
 from walkaround.masks.silhouettes import refine_outline, render_silhouette, seen_core, tidy
 from walkaround.masks.solid import MaskView, Solid, count_inside, find_object, find_void
+from walkaround.threads import use_numba_threads
 from walkaround.types import BoolArray, Float32Array, Frame, Progress, SparseModel, View, no_progress
 
 
@@ -58,9 +58,7 @@ def write_masks(
     SequenceRejected
         No object at the centre of the walk-around.
     """
-    limit = numba.config.NUMBA_NUM_THREADS
-    threads = max(1, min(num_threads or limit, limit))
-    numba.set_num_threads(threads)
+    threads = use_numba_threads(num_threads)
     with ThreadPoolExecutor(threads) as pool:
         views = list(
             pool.map(lambda view: load_view(image_dir, depth_dir, view, options.max_size), model.views)

@@ -73,6 +73,15 @@ class Solid:
         inner = ndimage.binary_erosion(self.occupied)
         return np.argwhere(self.occupied & ~inner) * self.voxel + self.origin
 
+    @property
+    def box(self) -> tuple[FloatArray, FloatArray]:
+        """Low and high corner (3,) of the voxels with three more on each side."""
+        index = np.argwhere(self.occupied)
+        return (
+            self.origin + (index.min(axis=0) - 3) * self.voxel,
+            self.origin + (index.max(axis=0) + 3) * self.voxel,
+        )
+
     @cached_property
     def grown(self) -> BoolArray:
         """(nx, ny, nz): the voxels and all that touch them."""
@@ -324,7 +333,5 @@ def find_object(views: list[MaskView], count: int, radius: float, *, thin: bool 
         if found is None:
             return solid
         solid = found
-        index = np.argwhere(found.occupied)
-        low = found.origin + (index.min(axis=0) - 3) * found.voxel
-        high = found.origin + (index.max(axis=0) + 3) * found.voxel
+        low, high = found.box
     return solid

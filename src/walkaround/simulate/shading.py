@@ -236,7 +236,60 @@ def find_edges(patches: IntArray, depth: FloatArray, jump: float) -> BoolArray:
 
 
 @njit(cache=True, nogil=True)
-def shade_pixels(  # long: one pass over the pixels, so that no intermediate image is needed
+def _object_light(
+    f: int, b1: float, b2: float, d: FloatArray, length: float, pixel: float, turn: FloatArray,
+    vertices: FloatArray, normals: FloatArray, faces: IntArray, vertex_light: FloatArray, key: FloatArray,
+    own: int, colors: FloatArray, texture: float, gloss: float, seed: int, out: FloatArray,
+) -> int:  # fmt: skip
+    """Write the light that a point of face ``f`` sends along ``-d``; return its patch of colour.
+
+    ``pixel`` is a pixel's size at that distance.
+    """
+    b0 = 1 - b1 - b2
+    i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+    p, color = np.zeros(3), np.zeros(3)
+    dot, size, facing = 0.0, 0.0, 0.0
+    for n in range(3):
+        p[n] = b0 * vertices[i, n] + b1 * vertices[j, n] + b2 * vertices[k, n]
+        half = 0.0  # Blinn-Phong highlight of the key light
+        normal = b0 * normals[i, n] + b1 * normals[j, n] + b2 * normals[k, n]
+        for m in range(3):
+            half += turn[n, m] * (key[m] - d[m] / length)
+            facing -= normal * turn[n, m] * d[m] / length
+        dot += half * normal
+        size += half * half
+    patch = _object_albedo(
+        p, pixel / sqrt(max(0.1, facing)), colors, texture if own == 0 else 1.0, seed + 1000 * own, color
+    )
+    lit = b0 * vertex_light[i, 3] + b1 * vertex_light[j, 3] + b2 * vertex_light[k, 3]
+    shine = gloss * lit * max(0.0, dot / sqrt(size + 1e-12)) ** 40 * 3.0
+    for n in range(3):
+        e = b0 * vertex_light[i, n] + b1 * vertex_light[j, n] + b2 * vertex_light[k, n]
+        out[n] = color[n] * e + shine
+    return -1 - patch - 4 * own
+
+
+@njit(cache=True, nogil=True)
+def _table_light(
+    x: float, y: float, pixel: float, turn: FloatArray, table_light: FloatArray, table: FloatArray,
+    colors: FloatArray, prints: FloatArray, seed: int, out: FloatArray,
+) -> int:  # fmt: skip
+    """Write the light that a point of the table sends everywhere; return its patch of colour."""
+    patch = _table_albedo(x, y, pixel, int(table[1]), colors, prints, seed, out)
+    ox, oy = turn[0, 0] * x + turn[0, 1] * y, turn[1, 0] * x + turn[1, 1] * y
+    side = table_light.shape[0] - 1
+    gx, gy = (ox / table[0] + 1) * 0.5 * side, (oy / table[0] + 1) * 0.5 * side
+    i, j = min(side - 1, int(gx)), min(side - 1, int(gy))
+    a, b = gx - i, gy - j
+    for n in range(3):
+        e = (table_light[i, j, n] * (1 - b) + table_light[i, j + 1, n] * b) * (1 - a)
+        e += (table_light[i + 1, j, n] * (1 - b) + table_light[i + 1, j + 1, n] * b) * a
+        out[n] *= e
+    return 2 * patch
+
+
+@njit(cache=True, nogil=True)
+def shade_pixels(
     out: Float32Array,  # (H * W, 3) linear light is added here
     patches: IntArray,  # (H * W,) becomes the patch of colour that was hit, for finding edges
     pixels: IntArray,  # (N,) row * W + column
@@ -267,7 +320,7 @@ def shade_pixels(  # long: one pass over the pixels, so that no intermediate ima
     seed: int,
 ) -> None:
     """Add ``weight`` times the light that each of the pixels receives."""
-    color, p, d = np.zeros(3), np.zeros(3), np.zeros(3)
+    light, d = np.zeros(3), np.zeros(3)
     footprint = sqrt(ray_matrix[0, 0] ** 2 + ray_matrix[1, 0] ** 2 + ray_matrix[2, 0] ** 2)
     for at in range(len(pixels)):
         pixel = pixels[at]
@@ -277,47 +330,18 @@ def shade_pixels(  # long: one pass over the pixels, so that no intermediate ima
         length = sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
         f, t = face[at], hit_depth[at]
         t_table = -origin[2] / d[2] if d[2] < 0 else 1e30
-        if f >= 0 and t < t_table:
-            b1, b2 = bary[at, 0], bary[at, 1]
-            b0 = 1 - b1 - b2
-            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-            dot, size, facing = 0.0, 0.0, 0.0
-            for n in range(3):
-                p[n] = b0 * vertices[i, n] + b1 * vertices[j, n] + b2 * vertices[k, n]
-                half = 0.0  # Blinn-Phong highlight of the key light
-                normal = b0 * normals[i, n] + b1 * normals[j, n] + b2 * normals[k, n]
-                for m in range(3):
-                    half += turn[n, m] * (key[m] - d[m] / length)
-                    facing -= normal * turn[n, m] * d[m] / length
-                dot += half * normal
-                size += half * half
-            seen = footprint * t / sqrt(max(0.1, facing))
-            own = owners[f]
-            patch = _object_albedo(
-                p, seen, object_colors[own], texture if own == 0 else 1.0, seed + 1000 * own, color
-            )
-            patches[pixel] = -1 - patch - 4 * own
-            lit = b0 * vertex_light[i, 3] + b1 * vertex_light[j, 3] + b2 * vertex_light[k, 3]
-            shine = gloss * lit * max(0.0, dot / sqrt(size + 1e-12)) ** 40 * 3.0
-            for n in range(3):
-                e = b0 * vertex_light[i, n] + b1 * vertex_light[j, n] + b2 * vertex_light[k, n]
-                out[pixel, n] += weight * (color[n] * e + shine)
-            continue
         x, y = origin[0] + t_table * d[0], origin[1] + t_table * d[1]
-        if t_table < 1e29 and x * x + y * y < table[0] * table[0]:
+        if f >= 0 and t < t_table:
+            patches[pixel] = _object_light(
+                f, bary[at, 0], bary[at, 1], d, length, footprint * t, turn, vertices, normals, faces,
+                vertex_light, key, owners[f], object_colors[owners[f]], texture, gloss, seed, light,
+            )  # fmt: skip
+        elif t_table < 1e29 and x * x + y * y < table[0] * table[0]:
             size = footprint * t_table * sqrt(length / max(0.05, -d[2]))
-            patch = _table_albedo(x, y, size, int(table[1]), table_colors, prints, seed, color)
-            patches[pixel] = 2 * patch
-            ox, oy = turn[0, 0] * x + turn[0, 1] * y, turn[1, 0] * x + turn[1, 1] * y
-            side = table_light.shape[0] - 1
-            gx, gy = (ox / table[0] + 1) * 0.5 * side, (oy / table[0] + 1) * 0.5 * side
-            i, j = min(side - 1, int(gx)), min(side - 1, int(gy))
-            a, b = gx - i, gy - j
-            for n in range(3):
-                e = (table_light[i, j, n] * (1 - b) + table_light[i, j + 1, n] * b) * (1 - a)
-                e += (table_light[i + 1, j, n] * (1 - b) + table_light[i + 1, j + 1, n] * b) * a
-                out[pixel, n] += weight * color[n] * e
-            continue
-        patches[pixel] = 1 + 2 * _room(origin, d, room, plain, footprint, seed, color)
+            patches[pixel] = _table_light(
+                x, y, size, turn, table_light, table, table_colors, prints, seed, light
+            )
+        else:
+            patches[pixel] = 1 + 2 * _room(origin, d, room, plain, footprint, seed, light)
         for n in range(3):
-            out[pixel, n] += weight * color[n]
+            out[pixel, n] += weight * light[n]
