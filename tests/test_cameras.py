@@ -89,6 +89,7 @@ def scores_of(**values: float) -> dict[str, float]:
     base = {
         "registered_share": 1.0,
         "camera_consistency": 0.95,
+        "light_conflict": 0.0,
         "reprojection_error_px": 0.6,
         "track_length": 4.0,
     }

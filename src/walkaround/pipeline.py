@@ -96,7 +96,7 @@ def _no_cameras(record: SequenceRecord) -> SequenceRecord:
 STAGES = (
     Stage(name="capture", version=1, owns=()),
     Stage(name="frames", version=1, owns=("images",), forget=_no_frames),
-    Stage(name="cameras", version=5, owns=("sparse",), uses_seed=True, room_mb=300, forget=_no_cameras),
+    Stage(name="cameras", version=6, owns=("sparse",), uses_seed=True, room_mb=300, forget=_no_cameras),
     Stage(name="depth", version=5, owns=("depth", "confidence")),
     Stage(name="masks", version=4, owns=("masks",)),
     Stage(name="cloud", version=1, owns=("cloud.ply", "cloud.pcd")),

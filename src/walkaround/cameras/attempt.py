@@ -24,8 +24,9 @@ from walkaround.cameras.examine import (
     trim,
 )
 from walkaround.cameras.features import extract_features
-from walkaround.cameras.ladder import Attempt, is_enough, overall
+from walkaround.cameras.ladder import Attempt, is_enough, is_folded, overall
 from walkaround.cameras.learned import add_learned_features
+from walkaround.cameras.light import LIMIT, light_spreads, pairs_of_one_light
 from walkaround.cameras.mapping import run_mapper
 from walkaround.cameras.mend import retriangulate
 from walkaround.cameras.normalise import Normalisation, normalise
@@ -94,14 +95,17 @@ def completed(candidate: Candidate, database: Path, used: Path, job: Job) -> Can
         logger.warning("Cameras of %s could not be completed: %s", candidate.attempt, error)
         return candidate
     before = check_cameras(candidate.model, graph, ordered=job.ordered).score
-    if len(again.model.views) < len(candidate.model.views) or again.check.score < min(
-        before - 0.05, job.options.enough_consistency
+    if (
+        len(again.model.views) < len(candidate.model.views)
+        or again.check.score < min(before - 0.05, job.options.enough_consistency)
+        or again.light_conflict > LIMIT
     ):
         return candidate
     normalised, world = normalise(again.model)
     scores = measure_model(
         normalised, num_frames=len(job.frames), num_models=int(candidate.scores["num_models"]),
         consistency=check_cameras(again.model, read_view_graph(used), ordered=job.ordered).score,
+        light_conflict=again.light_conflict,
     )  # fmt: skip
     notes = {**candidate.notes, **_world_notes(world)}
     return dataclasses.replace(
@@ -159,7 +163,8 @@ Prepare = Callable[[Path, Candidate | None], Path | None]
 
 
 def _variants(attempt: Attempt, job: Job) -> tuple[tuple[str, Prepare], ...]:
-    """All pairs first; then without those that contradict the first model; then neighbours only."""
+    """All pairs first; then without those that contradict the first model; when views of different sides were
+    folded together, with pairs of one light only; then neighbours in time only."""
 
     def cleaned(database: Path, best: Candidate | None) -> Path | None:
         if best is None:
@@ -173,6 +178,13 @@ def _variants(attempt: Attempt, job: Job) -> tuple[tuple[str, Prepare], ...]:
             false = [(a, b) for a, b in false if abs(times[a] - times[b]) > 2]
         return _without(database, job.work / "cleaned.db", false) if false else None
 
+    def lit(database: Path, best: Candidate | None) -> Path | None:
+        if best is None or not is_folded(best.scores):
+            return None
+        graph = read_view_graph(database)
+        alike = pairs_of_one_light(light_spreads(graph, job.light))
+        return _without(database, job.work / "lit.db", [pair for pair in graph.matches if pair not in alike])
+
     def chain(database: Path, best: Candidate | None) -> Path | None:
         times = job.times
         if times is None:
@@ -181,7 +193,7 @@ def _variants(attempt: Attempt, job: Job) -> tuple[tuple[str, Prepare], ...]:
         far = [(a, b) for a, b in graph.matches if abs(times[a] - times[b]) > 3]
         return _without(database, job.work / "chain.db", far) if far else None
 
-    return (("all", lambda database, best: database), ("cleaned", cleaned), ("chain", chain))
+    return (("all", lambda database, best: database), ("cleaned", cleaned), ("lit", lit), ("chain", chain))
 
 
 def _without(database: Path, copy: Path, pairs: list[tuple[str, str]]) -> Path:
@@ -224,7 +236,11 @@ def _candidate(name: str, found: Found, models: list[list[str]], job: Job) -> Ca
     models = [[image for image in names if image not in found.dropped] for names in models]
     apart = separate_models(models, [view.frame.image for view in normalised.views])
     scores = measure_model(
-        normalised, num_frames=len(job.frames), num_models=1 + len(apart), consistency=found.check.score
+        normalised,
+        num_frames=len(job.frames),
+        num_models=1 + len(apart),
+        consistency=found.check.score,
+        light_conflict=found.light_conflict,
     )
     notes: dict[str, Any] = {
         "models": [[view.frame.image for view in normalised.views], *apart],

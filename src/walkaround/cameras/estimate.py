@@ -24,6 +24,7 @@ from walkaround.cameras.examine import NATIVE_ERRORS, Job
 from walkaround.cameras.features import frame_sizes, read_frame
 from walkaround.cameras.ladder import BEFORE_LEARNED, Attempt, is_enough, ladder
 from walkaround.cameras.learned import HINT, can_learn
+from walkaround.cameras.light import read_lights
 from walkaround.cameras.moving import Motion, check_subject, find_motion, write_moving
 from walkaround.cameras.options import CamerasOptions, CamerasResult
 from walkaround.cameras.pairs import follow_each_other, image_similarity
@@ -92,6 +93,7 @@ def estimate_cameras(
             options=options,
             seed=seed,
             num_threads=num_threads,
+            light=read_lights(image_dir, [frame.image for frame in frames], num_threads),
         )
         video = ordered
         if not ordered and photos_follow_each_other(job):

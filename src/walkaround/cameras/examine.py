@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from walkaround.cameras.consistency import Consistency, check_cameras
 from walkaround.cameras.features import Sizes
+from walkaround.cameras.light import FrameLight, light_conflict, light_spreads
 from walkaround.cameras.mend import Scene, loose_cameras, replace_cameras, retriangulate
 from walkaround.cameras.merge import MIN_POINTS, bridging_points, crossing_support, join_models, names_of
 from walkaround.cameras.options import CamerasOptions
@@ -39,6 +42,8 @@ class Job:
     options: CamerasOptions
     seed: int
     num_threads: int
+    light: Mapping[str, FrameLight] = field(default_factory=dict)
+    """Brightness of the frames by image name; without it light is not compared."""
     mask_dir: Path | None = None
     """Holds ``<image name>.png``: features where it is not 0 only."""
 
@@ -58,6 +63,8 @@ class Found:
     reconstruction: Any
     model: SparseModel
     check: Consistency
+    light_conflict: float = math.nan
+    """Share of near pairs whose light disagrees; over :data:`walkaround.cameras.light.LIMIT` it is folded."""
     mended: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     merged: list[list[str]] = field(default_factory=list)
@@ -68,7 +75,8 @@ def examine(reconstruction: Any, graph: ViewGraph, job: Job) -> Found:
     """Check a reconstruction against all verified matches."""
     model = from_reconstruction(reconstruction, job.frames)
     check = check_cameras(model, graph, ordered=job.ordered)
-    return Found(reconstruction=reconstruction, model=model, check=check)
+    conflict = light_conflict(model, light_spreads(graph, job.light))
+    return Found(reconstruction=reconstruction, model=model, check=check, light_conflict=conflict)
 
 
 def merge_models(parts: list[Found], graph: ViewGraph, database: Path, job: Job) -> list[Found]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from walkaround.cameras.light import LIMIT
 from walkaround.cameras.options import CamerasOptions
 
 
@@ -109,7 +110,13 @@ def is_enough(scores: dict[str, float], options: CamerasOptions, attempt: Attemp
         scores["registered_share"] >= options.enough_registered
         and scores["camera_consistency"] >= consistency
         and scores["reprojection_error_px"] <= options.enough_error_px
+        and not is_folded(scores)
     )
+
+
+def is_folded(scores: dict[str, float]) -> bool:
+    """Return True when views near each other see the object in different light."""
+    return scores["light_conflict"] > LIMIT
 
 
 def overall(scores: dict[str, float]) -> float:
@@ -117,4 +124,5 @@ def overall(scores: dict[str, float]) -> float:
     error = 1.0 / (1.0 + 0.5 * scores["reprojection_error_px"])
     tracks = min(1.0, scores["track_length"] / 6.0)
     trust = min(1.0, scores["camera_consistency"] / 0.7)
+    trust *= 0.3 if is_folded(scores) else 1.0
     return scores["registered_share"] * trust * (0.7 + 0.2 * error + 0.1 * tracks)

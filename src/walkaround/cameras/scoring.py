@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from walkaround.cameras.normalise import arc_around
@@ -11,7 +13,12 @@ UP = np.array([0.0, 0.0, 1.0])
 
 
 def measure_model(
-    model: SparseModel, *, num_frames: int, num_models: int, consistency: float
+    model: SparseModel,
+    *,
+    num_frames: int,
+    num_models: int,
+    consistency: float,
+    light_conflict: float = math.nan,
 ) -> dict[str, float]:
     """Return the scores of a registered model (any scale; the arc needs z up and the object at 0)."""
     track = np.zeros(len(model.points_in_world))
@@ -33,6 +40,7 @@ def measure_model(
         "elevation_deg": float(np.median(elevation)),
         "num_models": float(num_models),
         "camera_consistency": consistency,
+        "light_conflict": light_conflict,
     }
 
 

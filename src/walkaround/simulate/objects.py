@@ -17,9 +17,14 @@ _MARGIN_M = 0.012
 
 
 @lru_cache(maxsize=1)
-def make_object(name: str, seed: int) -> TriangleMesh:
-    """Mesh the named object, centred over the origin and standing on z = 0."""
+def make_object(name: str, seed: int, symmetry: int = 1) -> TriangleMesh:
+    """Mesh the named object, centred over the origin and standing on z = 0.
+
+    With ``symmetry`` above 1 it is united with its copies turned by shares of 360 degrees about the z axis.
+    """
     field, (low, high), resolution = _MAKERS[name](np.random.default_rng([seed, 11]))
+    if symmetry > 1:
+        field, low, high = _turned_copies(field, low, high, symmetry)
 
     def standing(p: FloatArray) -> FloatArray:  # a flat foot at z = 0
         return np.maximum(field(p), -p[:, 2])
@@ -27,8 +32,21 @@ def make_object(name: str, seed: int) -> TriangleMesh:
     low = np.array([low[0], low[1], min(low[2], 0.0)])
     mesh = mesh_field(standing, low - _MARGIN_M, high + _MARGIN_M, resolution=resolution)
     bottom, top = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    shift = np.array([*(-0.5 * (bottom + top)[:2]), -bottom[2]])
+    aside = -0.5 * (bottom + top)[:2] if symmetry == 1 else np.zeros(2)
+    shift = np.array([*aside, -bottom[2]])
     return TriangleMesh(vertices=mesh.vertices + shift, faces=mesh.faces, normals=mesh.normals)
+
+
+def _turned_copies(
+    field: Field, low: FloatArray, high: FloatArray, count: int
+) -> tuple[Field, FloatArray, FloatArray]:
+    turns = [_rotation(np.array([0, 0, 1.0]), 2 * np.pi * n / count) for n in range(count)]
+
+    def united(p: FloatArray) -> FloatArray:
+        return np.minimum.reduce([field(p @ turn) for turn in turns])
+
+    side = float(np.hypot(*np.maximum(np.abs(low), np.abs(high))[:2]))
+    return united, np.array([-side, -side, low[2]]), np.array([side, side, high[2]])
 
 
 def _smooth_min(a: FloatArray, b: FloatArray, k: float) -> FloatArray:

@@ -41,6 +41,9 @@ class SimulateOptions:
     """Exposure time in seconds: motion blur of camera and object; 0 is sharp."""
     noise: float = 0.006
     """Standard deviation of the sensor's noise at white, as a share of white."""
+    symmetry: int = 1
+    """The object looks the same after each turn by 360 degrees / symmetry, in shape and in colour; only the
+    light tells its sides apart."""
     texture: float = 1.0
     """Contrast of the object's texture: 1 strong, 0 one plain colour."""
     gloss: float = 0.08
@@ -80,6 +83,7 @@ class SimulateOptions:
             (0 <= self.jitter <= 10, "jitter", "0 to 10"),
             (0 <= self.blur_s <= 1, "blur_s", "0 to 1"),
             (0 <= self.noise <= 1, "noise", "0 to 1"),
+            (1 <= self.symmetry <= 12, "symmetry", "1 to 12"),
             (0 <= self.texture <= 1, "texture", "0 to 1"),
             (0 <= self.gloss <= 1, "gloss", "0 to 1"),
             (1.0 <= self.table_radius <= 20, "table_radius", "1 to 20"),

@@ -147,7 +147,8 @@ def _shade(
         -room_from_cam @ cam_from_room[:3, 3], room_from_cam @ np.linalg.inv(K), shift, turn,
         scene.mesh.vertices, scene.mesh.normals, scene.mesh.faces, light[0], scene.lights[0].direction,
         light[1], np.array([scene.table_radius_m, float(scene.table_kind)]), scene.table_colors, scene.prints,
-        scene.owners, scene.colors, o.texture, o.gloss, scene.room, o.plain_background, scene.noise_seed,
+        scene.owners, scene.colors, o.texture, o.symmetry, o.gloss, scene.room, o.plain_background,
+        scene.noise_seed,
     )  # fmt: skip
     return patches
 

@@ -71,7 +71,7 @@ class Scene:
 def make_scene(options: SimulateOptions) -> Scene:
     """Draw everything random of the scene from the seed."""
     rng = np.random.default_rng([options.seed, 37])
-    alone = make_object(options.object, options.seed)
+    alone = make_object(options.object, options.seed, options.symmetry)
     centre = np.array([0.0, 0.0, 0.5 * alone.vertices[:, 2].max()])
     radius = options.table_radius * float(np.linalg.norm(alone.vertices - centre, axis=1).max())
     mesh, owners = _among_others(alone, options)

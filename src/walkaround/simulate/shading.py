@@ -6,7 +6,7 @@ surface far away turns into its mean colour instead of flickering.
 
 from __future__ import annotations
 
-from math import floor, sqrt
+from math import atan2, cos, floor, pi, sin, sqrt
 
 import numpy as np
 from numba import njit
@@ -81,6 +81,15 @@ def _object_albedo(
         mean = 0.4 * colors[0, n] + 0.4 * colors[1, n] + 0.2 * colors[2, n]
         out[n] = min(0.95, max(0.01, mean + texture * (value - mean)))
     return 2 if second > 0.5 else (1 if first > 0.5 else 0)
+
+
+@njit(cache=True, nogil=True)
+def _into_sector(p: FloatArray, count: int) -> None:
+    """Turn a point about the z axis into the first of ``count`` equal sectors."""
+    angle = 2 * pi / count
+    back = -angle * floor(atan2(p[1], p[0]) / angle)
+    x, y = p[0], p[1]
+    p[0], p[1] = cos(back) * x - sin(back) * y, sin(back) * x + cos(back) * y
 
 
 @njit(cache=True, nogil=True)
@@ -239,7 +248,7 @@ def find_edges(patches: IntArray, depth: FloatArray, jump: float) -> BoolArray:
 def _object_light(
     f: int, b1: float, b2: float, d: FloatArray, length: float, pixel: float, turn: FloatArray,
     vertices: FloatArray, normals: FloatArray, faces: IntArray, vertex_light: FloatArray, key: FloatArray,
-    own: int, colors: FloatArray, texture: float, gloss: float, seed: int, out: FloatArray,
+    own: int, colors: FloatArray, texture: float, symmetry: int, gloss: float, seed: int, out: FloatArray,
 ) -> int:  # fmt: skip
     """Write the light that a point of face ``f`` sends along ``-d``; return its patch of colour.
 
@@ -258,6 +267,8 @@ def _object_light(
             facing -= normal * turn[n, m] * d[m] / length
         dot += half * normal
         size += half * half
+    if own == 0 and symmetry > 1:
+        _into_sector(p, symmetry)
     patch = _object_albedo(
         p, pixel / sqrt(max(0.1, facing)), colors, texture if own == 0 else 1.0, seed + 1000 * own, color
     )
@@ -314,6 +325,7 @@ def shade_pixels(
     owners: IntArray,  # (F,) whose face it is: 0 the object's, 1 and on its neighbours'
     object_colors: FloatArray,  # (1 + neighbours, 3, 3)
     texture: float,
+    symmetry: int,
     gloss: float,
     room: FloatArray,
     plain: bool,
@@ -334,7 +346,8 @@ def shade_pixels(
         if f >= 0 and t < t_table:
             patches[pixel] = _object_light(
                 f, bary[at, 0], bary[at, 1], d, length, footprint * t, turn, vertices, normals, faces,
-                vertex_light, key, owners[f], object_colors[owners[f]], texture, gloss, seed, light,
+                vertex_light, key, owners[f], object_colors[owners[f]], texture, symmetry, gloss, seed,
+                light,
             )  # fmt: skip
         elif t_table < 1e29 and x * x + y * y < table[0] * table[0]:
             size = footprint * t_table * sqrt(length / max(0.05, -d[2]))

@@ -28,7 +28,7 @@ from walkaround.simulate.scene import Scene, bake_light, make_scene
 from walkaround.types import ByteArray, FloatArray, Progress, no_progress
 
 logger = logging.getLogger(__name__)
-_VERSION = 5
+_VERSION = 6
 _FOLDERS = {"images": ".png", "masks": ".png", "depth": ".npz"}
 _SCRATCH = ".simulate.tmp"
 
