@@ -24,8 +24,7 @@ import tyro
 from accuracy import commit, machine
 from cameras import plain_colmap
 
-from walkaround.cameras import CamerasOptions, estimate_cameras
-from walkaround.cameras import estimate, light
+from walkaround.cameras import CamerasOptions, estimate, estimate_cameras, light
 from walkaround.errors import SequenceRejected
 from walkaround.geometry import umeyama
 from walkaround.quality.rules import judge
