@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ from walkaround.types import SparseModel
 logger = logging.getLogger(__name__)
 
 MIN_VIEWS = 3
+LIT, LIT_WELL = 2.0, 1.5
+"""Pairs stay whose light is at most so many times as far apart as that of the best pairs of both views."""
 FALSE_PAIR = 0.5
 """A pair of which the poses explain less than this share is held to be a false match."""
 
@@ -64,30 +66,33 @@ def make_attempt(attempt: Attempt, job: Job) -> Candidate | None:
     cannot explain, then (for a video) with neighbours in time only: mapping is cheap beside the features.
     """
     database = prepare_database(attempt, job)
+    spreads = light_spreads(read_view_graph(database), job.light)
     best: Candidate | None = None
     pairs_of_best = database
-    for variant, prepare in _variants(attempt, job):
+    for variant, prepare in _variants(attempt, job, spreads):
         target = prepare(database, best)
         if target is None:
             continue
         found = _map(target, attempt, job)
-        candidate = _best_of(found, f"{attempt.name}/{variant}", target, job)
+        candidate = _best_of(found, f"{attempt.name}/{variant}", target, job, spreads)
         if candidate is not None and (best is None or candidate.rank > best.rank):
             best, pairs_of_best = candidate, target
         if best is not None and is_enough(best.scores, job.options, attempt):
             break
     if best is not None and pairs_of_best != database:
-        best = completed(best, database, pairs_of_best, job)
+        best = completed(best, database, pairs_of_best, job, spreads)
     return best
 
 
-def completed(candidate: Candidate, database: Path, used: Path, job: Job) -> Candidate:
+def completed(
+    candidate: Candidate, database: Path, used: Path, job: Job, spreads: Mapping[tuple[str, str], float]
+) -> Candidate:
     """Triangulate and adjust a model from some of the pairs again with the matches of all pairs.
 
     Its poses now tell right matches from false ones, and every right match makes it more precise. Its
     consistency is measured, as the candidate's was, against the pairs in ``used``.
     """
-    graph = read_view_graph(database)
+    graph = dataclasses.replace(read_view_graph(database), light_spreads=spreads)
     scene = scene_of(database, graph, job)
     try:
         again = examine(retriangulate(copy_of(candidate.reconstruction), scene), graph, job)
@@ -162,7 +167,9 @@ def prepare_features(attempt: Attempt, job: Job) -> Path:
 Prepare = Callable[[Path, Candidate | None], Path | None]
 
 
-def _variants(attempt: Attempt, job: Job) -> tuple[tuple[str, Prepare], ...]:
+def _variants(
+    attempt: Attempt, job: Job, spreads: Mapping[tuple[str, str], float]
+) -> tuple[tuple[str, Prepare], ...]:
     """All pairs first; then without those that contradict the first model; when views of different sides were
     folded together, with pairs of one light only; then neighbours in time only."""
 
@@ -178,12 +185,15 @@ def _variants(attempt: Attempt, job: Job) -> tuple[tuple[str, Prepare], ...]:
             false = [(a, b) for a, b in false if abs(times[a] - times[b]) > 2]
         return _without(database, job.work / "cleaned.db", false) if false else None
 
-    def lit(database: Path, best: Candidate | None) -> Path | None:
-        if best is None or not is_folded(best.scores):
-            return None
-        graph = read_view_graph(database)
-        alike = pairs_of_one_light(light_spreads(graph, job.light))
-        return _without(database, job.work / "lit.db", [pair for pair in graph.matches if pair not in alike])
+    def lit(times: float) -> Prepare:
+        def prepare(database: Path, best: Candidate | None) -> Path | None:
+            if best is None or not is_folded(best.scores):
+                return None
+            alike = pairs_of_one_light(spreads, times)
+            other = [pair for pair in read_view_graph(database).matches if pair not in alike]
+            return _without(database, job.work / f"lit-{times:g}.db", other)
+
+        return prepare
 
     def chain(database: Path, best: Candidate | None) -> Path | None:
         times = job.times
@@ -193,7 +203,13 @@ def _variants(attempt: Attempt, job: Job) -> tuple[tuple[str, Prepare], ...]:
         far = [(a, b) for a, b in graph.matches if abs(times[a] - times[b]) > 3]
         return _without(database, job.work / "chain.db", far) if far else None
 
-    return (("all", lambda database, best: database), ("cleaned", cleaned), ("lit", lit), ("chain", chain))
+    return (
+        ("all", lambda database, best: database),
+        ("cleaned", cleaned),
+        ("lit", lit(LIT)),
+        ("lit_well", lit(LIT_WELL)),
+        ("chain", chain),
+    )
 
 
 def _without(database: Path, copy: Path, pairs: list[tuple[str, str]]) -> Path:
@@ -207,8 +223,10 @@ def _map(database: Path, attempt: Attempt, job: Job) -> list[Any]:
     return [rec for rec in found if rec.num_reg_images() >= MIN_VIEWS]
 
 
-def _best_of(found: list[Any], name: str, database: Path, job: Job) -> Candidate | None:
-    graph = read_view_graph(database)
+def _best_of(
+    found: list[Any], name: str, database: Path, job: Job, spreads: Mapping[tuple[str, str], float]
+) -> Candidate | None:
+    graph = dataclasses.replace(read_view_graph(database), light_spreads=spreads)
     models = [sorted(image.name for image in rec.images.values() if image.has_pose) for rec in found]
     candidates = []
     parts = [examine(reconstruction, graph, job) for reconstruction in found]

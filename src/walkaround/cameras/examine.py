@@ -11,7 +11,7 @@ from typing import Any
 
 from walkaround.cameras.consistency import Consistency, check_cameras
 from walkaround.cameras.features import Sizes
-from walkaround.cameras.light import FrameLight, light_conflict, light_spreads
+from walkaround.cameras.light import FrameLight, light_conflict
 from walkaround.cameras.mend import Scene, loose_cameras, replace_cameras, retriangulate
 from walkaround.cameras.merge import MIN_POINTS, bridging_points, crossing_support, join_models, names_of
 from walkaround.cameras.options import CamerasOptions
@@ -75,7 +75,7 @@ def examine(reconstruction: Any, graph: ViewGraph, job: Job) -> Found:
     """Check a reconstruction against all verified matches."""
     model = from_reconstruction(reconstruction, job.frames)
     check = check_cameras(model, graph, ordered=job.ordered)
-    conflict = light_conflict(model, light_spreads(graph, job.light))
+    conflict = light_conflict(model, graph.light_spreads)
     return Found(reconstruction=reconstruction, model=model, check=check, light_conflict=conflict)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ class ViewGraph:
 
     keypoints: dict[str, FloatArray]  # (K, 2) pixels each
     matches: dict[tuple[str, str], IntArray]  # (M, 2) keypoint indices each
+    light_spreads: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """How far apart the light of pairs is (:mod:`walkaround.cameras.light`), also of pairs left out here."""
 
 
 def read_view_graph(database: Path) -> ViewGraph:
