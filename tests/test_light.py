@@ -13,47 +13,65 @@ from walkaround.cameras.ladder import is_folded, overall
 from walkaround.cameras.light import (
     LIMIT,
     MIN_PAIRS,
+    NO_EVIDENCE,
+    LightEvidence,
+    compare_light,
     light_conflict,
-    light_spreads,
+    light_spread,
     pairs_of_one_light,
     read_lights,
     view_angles_deg,
 )
 from walkaround.cameras.viewgraph import ViewGraph
-from walkaround.types import FloatArray
+from walkaround.types import FloatArray, SparseModel
 
 NUM_VIEWS = 24
 
 
-def spreads_of(side: FloatArray, angles: FloatArray, names: list[str]) -> dict[tuple[str, str], float]:
+def evidence_of(side: FloatArray, model: SparseModel, graph: ViewGraph) -> LightEvidence:
     """Light drifts apart with the angle; views of different sides differ by a lot."""
     rng = np.random.default_rng(1)
-    out = {}
+    names, angles = [view.frame.image for view in model.views], view_angles_deg(model)
+    matches, ratios = {}, {}
     for i in range(len(names)):
         for j in range(i + 1, len(names)):
             if angles[i, j] < 70:
+                both = np.intersect1d(model.observations[i], model.observations[j])
                 drift = 0.03 + 0.002 * angles[i, j] + 0.25 * (side[i] != side[j])
-                out[(names[i], names[j])] = drift * rng.uniform(0.85, 1.15)
-    return out
+                matches[(names[i], names[j])] = np.column_stack([both, both])
+                ratios[(names[i], names[j])] = drift * rng.normal(size=len(both))
+    return LightEvidence(graph=ViewGraph(keypoints=graph.keypoints, matches=matches), ratios=ratios)
 
 
 def test_a_right_model_has_no_conflicts_and_a_folded_one_many() -> None:
-    model, _ = make_orbit(num_views=NUM_VIEWS, arc_deg=170.0)
-    names = [view.frame.image for view in model.views]
-    angles = view_angles_deg(model)
-    one = spreads_of(np.zeros(NUM_VIEWS), angles, names)
-    assert light_conflict(model, one) == 0.0
-    folded = spreads_of(np.arange(NUM_VIEWS) % 2.0, angles, names)
-    assert light_conflict(model, folded) > 2 * LIMIT
+    model, graph = make_orbit(num_views=NUM_VIEWS, arc_deg=170.0)
+    assert light_conflict(model, evidence_of(np.zeros(NUM_VIEWS), model, graph)) == 0.0
+    assert light_conflict(model, evidence_of(np.arange(NUM_VIEWS) % 2.0, model, graph)) > 2 * LIMIT
+
+
+def test_matches_that_the_poses_do_not_explain_have_no_say() -> None:
+    model, graph = make_orbit(num_views=NUM_VIEWS, arc_deg=170.0)
+    right = evidence_of(np.zeros(NUM_VIEWS), model, graph)
+    matches, ratios = {}, {}
+    rng = np.random.default_rng(2)
+    for pair, found in right.graph.matches.items():  # twice as many false ones, in any light
+        false = np.column_stack([rng.integers(0, 700, 2 * len(found)) for _ in range(2)])
+        near = abs(int(pair[0][:3]) - int(pair[1][:3])) == 1
+        matches[pair] = np.concatenate([found, false])
+        ratios[pair] = np.concatenate(
+            [right.ratios[pair], (2.0 if near else 0.02) * rng.normal(size=len(false))]
+        )
+    mixed = LightEvidence(graph=ViewGraph(keypoints=graph.keypoints, matches=matches), ratios=ratios)
+    assert light_conflict(model, mixed) <= LIMIT
 
 
 def test_pairs_of_one_light_are_those_of_one_side() -> None:
-    model, _ = make_orbit(num_views=NUM_VIEWS, arc_deg=170.0)
+    model, graph = make_orbit(num_views=NUM_VIEWS, arc_deg=170.0)
     names = [view.frame.image for view in model.views]
     side = np.arange(NUM_VIEWS) % 2
-    spreads = spreads_of(side * 1.0, view_angles_deg(model), names)
-    alike = pairs_of_one_light(spreads)
-    same = {pair for pair in spreads if side[names.index(pair[0])] == side[names.index(pair[1])]}
+    evidence = evidence_of(side * 1.0, model, graph)
+    alike = pairs_of_one_light(evidence)
+    same = {pair for pair in evidence.ratios if side[names.index(pair[0])] == side[names.index(pair[1])]}
     assert alike <= same
     for i in range(NUM_VIEWS - 2):  # neighbours stay
         assert (names[i], names[i + 2]) in alike
@@ -61,7 +79,7 @@ def test_pairs_of_one_light_are_those_of_one_side() -> None:
 
 def test_too_few_near_pairs_say_nothing() -> None:
     model, _ = make_orbit(num_views=MIN_PAIRS, arc_deg=340.0)
-    assert np.isnan(light_conflict(model, {}))
+    assert np.isnan(light_conflict(model, NO_EVIDENCE))
     assert not is_folded(scores_of(light_conflict=float("nan")))
 
 
@@ -90,7 +108,7 @@ def test_exposure_does_not_count_and_shading_does(
     matches = {("a.png", "b.png"): np.repeat(np.arange(100)[:, None], 2, axis=1)}
     graph = ViewGraph(keypoints=keypoints, matches=matches)
     light = read_lights(tmp_path, ["a.png", "b.png"], 1)
-    (found,) = light_spreads(graph, light).values()
+    found = light_spread(compare_light(graph, light).ratios[("a.png", "b.png")])
     # uniform over a width of 0.87 * slope * 400: the median of |x - middle| is a quarter of the width
     expected = 1.4826 * 0.25 * slope * (280 - 20) * 4 / 3 / 400
     assert found == pytest.approx(expected, abs=0.03)
@@ -105,4 +123,4 @@ def test_few_matches_are_not_asked(tmp_path: Path) -> None:
         matches={("a.png", "b.png"): np.zeros((10, 2), dtype=np.int64)},
     )
     light = read_lights(tmp_path, ["a.png"], 1)
-    assert light_spreads(graph, {**light, "b.png": light["a.png"]}) == {}
+    assert compare_light(graph, {**light, "b.png": light["a.png"]}).ratios == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from walkaround.cameras.examine import (
 from walkaround.cameras.features import extract_features
 from walkaround.cameras.ladder import Attempt, is_enough, is_folded, overall
 from walkaround.cameras.learned import add_learned_features
-from walkaround.cameras.light import LIMIT, light_spreads, pairs_of_one_light
+from walkaround.cameras.light import LIMIT, compare_light, pairs_of_one_light
 from walkaround.cameras.mapping import run_mapper
 from walkaround.cameras.mend import retriangulate
 from walkaround.cameras.normalise import Normalisation, normalise
@@ -66,33 +66,31 @@ def make_attempt(attempt: Attempt, job: Job) -> Candidate | None:
     cannot explain, then (for a video) with neighbours in time only: mapping is cheap beside the features.
     """
     database = prepare_database(attempt, job)
-    spreads = light_spreads(read_view_graph(database), job.light)
+    job = dataclasses.replace(job, evidence=compare_light(read_view_graph(database), job.light))
     best: Candidate | None = None
     pairs_of_best = database
-    for variant, prepare in _variants(attempt, job, spreads):
+    for variant, prepare in _variants(attempt, job):
         target = prepare(database, best)
         if target is None:
             continue
         found = _map(target, attempt, job)
-        candidate = _best_of(found, f"{attempt.name}/{variant}", target, job, spreads)
+        candidate = _best_of(found, f"{attempt.name}/{variant}", target, job)
         if candidate is not None and (best is None or candidate.rank > best.rank):
             best, pairs_of_best = candidate, target
         if best is not None and is_enough(best.scores, job.options, attempt):
             break
     if best is not None and pairs_of_best != database:
-        best = completed(best, database, pairs_of_best, job, spreads)
+        best = completed(best, database, pairs_of_best, job)
     return best
 
 
-def completed(
-    candidate: Candidate, database: Path, used: Path, job: Job, spreads: Mapping[tuple[str, str], float]
-) -> Candidate:
+def completed(candidate: Candidate, database: Path, used: Path, job: Job) -> Candidate:
     """Triangulate and adjust a model from some of the pairs again with the matches of all pairs.
 
     Its poses now tell right matches from false ones, and every right match makes it more precise. Its
     consistency is measured, as the candidate's was, against the pairs in ``used``.
     """
-    graph = dataclasses.replace(read_view_graph(database), light_spreads=spreads)
+    graph = read_view_graph(database)
     scene = scene_of(database, graph, job)
     try:
         again = examine(retriangulate(copy_of(candidate.reconstruction), scene), graph, job)
@@ -167,9 +165,7 @@ def prepare_features(attempt: Attempt, job: Job) -> Path:
 Prepare = Callable[[Path, Candidate | None], Path | None]
 
 
-def _variants(
-    attempt: Attempt, job: Job, spreads: Mapping[tuple[str, str], float]
-) -> tuple[tuple[str, Prepare], ...]:
+def _variants(attempt: Attempt, job: Job) -> tuple[tuple[str, Prepare], ...]:
     """All pairs first; then without those that contradict the first model; when views of different sides were
     folded together, with pairs of one light only; then neighbours in time only."""
 
@@ -189,7 +185,7 @@ def _variants(
         def prepare(database: Path, best: Candidate | None) -> Path | None:
             if best is None or not is_folded(best.scores):
                 return None
-            alike = pairs_of_one_light(spreads, times)
+            alike = pairs_of_one_light(job.evidence, times)
             other = [pair for pair in read_view_graph(database).matches if pair not in alike]
             return _without(database, job.work / f"lit-{times:g}.db", other)
 
@@ -223,10 +219,8 @@ def _map(database: Path, attempt: Attempt, job: Job) -> list[Any]:
     return [rec for rec in found if rec.num_reg_images() >= MIN_VIEWS]
 
 
-def _best_of(
-    found: list[Any], name: str, database: Path, job: Job, spreads: Mapping[tuple[str, str], float]
-) -> Candidate | None:
-    graph = dataclasses.replace(read_view_graph(database), light_spreads=spreads)
+def _best_of(found: list[Any], name: str, database: Path, job: Job) -> Candidate | None:
+    graph = read_view_graph(database)
     models = [sorted(image.name for image in rec.images.values() if image.has_pose) for rec in found]
     candidates = []
     parts = [examine(reconstruction, graph, job) for reconstruction in found]

@@ -11,7 +11,7 @@ from typing import Any
 
 from walkaround.cameras.consistency import Consistency, check_cameras
 from walkaround.cameras.features import Sizes
-from walkaround.cameras.light import FrameLight, light_conflict
+from walkaround.cameras.light import NO_EVIDENCE, FrameLight, LightEvidence, light_conflict
 from walkaround.cameras.mend import Scene, loose_cameras, replace_cameras, retriangulate
 from walkaround.cameras.merge import MIN_POINTS, bridging_points, crossing_support, join_models, names_of
 from walkaround.cameras.options import CamerasOptions
@@ -44,6 +44,8 @@ class Job:
     num_threads: int
     light: Mapping[str, FrameLight] = field(default_factory=dict)
     """Brightness of the frames by image name; without it light is not compared."""
+    evidence: LightEvidence = NO_EVIDENCE
+    """How the light of matching pairs compares; each attempt has its own."""
     mask_dir: Path | None = None
     """Holds ``<image name>.png``: features where it is not 0 only."""
 
@@ -75,7 +77,7 @@ def examine(reconstruction: Any, graph: ViewGraph, job: Job) -> Found:
     """Check a reconstruction against all verified matches."""
     model = from_reconstruction(reconstruction, job.frames)
     check = check_cameras(model, graph, ordered=job.ordered)
-    conflict = light_conflict(model, graph.light_spreads)
+    conflict = light_conflict(model, job.evidence)
     return Found(reconstruction=reconstruction, model=model, check=check, light_conflict=conflict)
 
 

@@ -21,6 +21,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from walkaround.cameras.consistency import explained
+from walkaround.cameras.rays import keypoint_rays
 from walkaround.cameras.viewgraph import ViewGraph
 from walkaround.io.color import linear_from_srgb
 from walkaround.types import BoolArray, Float32Array, FloatArray, SparseModel
@@ -61,6 +63,19 @@ class FrameLight:
         return np.asarray(found[0], dtype=np.float64)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LightEvidence:
+    """The brightness ratios of matches."""
+
+    graph: ViewGraph
+    """All verified matches, of pairs that an attempt leaves out too."""
+    ratios: Mapping[tuple[str, str], FloatArray]
+    """Logarithm of the ratio at each match of a pair."""
+
+
+NO_EVIDENCE = LightEvidence(graph=ViewGraph(keypoints={}, matches={}), ratios={})
+
+
 def read_light(path: Path) -> FrameLight:
     """Read the brightness of a frame.
 
@@ -86,32 +101,27 @@ def read_lights(image_dir: Path, names: Sequence[str], num_threads: int) -> dict
         return dict(zip(names, pool.map(lambda name: read_light(image_dir / name), names), strict=True))
 
 
-def light_spreads(graph: ViewGraph, light: Mapping[str, FrameLight]) -> dict[tuple[str, str], float]:
-    """Return how far apart the light of each pair with enough matches is.
-
-    Robust standard deviation (1.4826 MAD) of the logarithm of the brightness ratio over the matches.
-    """
-    spreads = {}
-    for (a, b), found in graph.matches.items():
-        if len(found) >= MIN_MATCHES and a in light and b in light:
-            ratio = light[a].at(graph.keypoints[a][found[:, 0]]) - light[b].at(
-                graph.keypoints[b][found[:, 1]]
-            )
-            spreads[(a, b)] = 1.4826 * float(np.median(np.abs(ratio - np.median(ratio))))
-    return spreads
+def compare_light(graph: ViewGraph, light: Mapping[str, FrameLight]) -> LightEvidence:
+    """Look up the brightness at all verified matches of pairs with enough of them."""
+    ratios = {
+        (a, b): light[a].at(graph.keypoints[a][found[:, 0]]) - light[b].at(graph.keypoints[b][found[:, 1]])
+        for (a, b), found in graph.matches.items()
+        if len(found) >= MIN_MATCHES and a in light and b in light
+    }
+    return LightEvidence(graph=graph, ratios=ratios)
 
 
-def light_conflict(model: SparseModel, spreads: Mapping[tuple[str, str], float]) -> float:
+def light_conflict(model: SparseModel, evidence: LightEvidence) -> float:
     """Return the share of near pairs whose light disagrees; NaN with fewer than ``MIN_PAIRS`` to ask.
 
-    One pair is forgiven: a cloud went before the sun, somebody cast a shadow.
+    Only matches that the model's poses explain count: false matches have any light. One pair is forgiven: a
+    cloud went before the sun, somebody cast a shadow.
     """
-    names = [view.frame.image for view in model.views]
-    spread = _table(names, spreads)
     angle = view_angles_deg(model)
+    spread = _model_spreads(model, evidence, angle)
     asked, conflicts = 0, 0
     for i, j in np.argwhere(np.triu(np.isfinite(spread) & (angle < NEAR_DEG), 1)):
-        further = (angle >= angle[i, j]) & (angle < FAR_DEG) & np.isfinite(spread)
+        further = (angle >= angle[i, j]) & np.isfinite(spread)
         best = [_least(spread[view], further[view], (i, j)) for view in (i, j)]
         if np.isfinite(best).all():
             asked += 1
@@ -119,15 +129,19 @@ def light_conflict(model: SparseModel, spreads: Mapping[tuple[str, str], float])
     return max(conflicts - 1, 0) / asked if asked >= MIN_PAIRS else float("nan")
 
 
-def pairs_of_one_light(
-    spreads: Mapping[tuple[str, str], float], times: float = TIMES
-) -> set[tuple[str, str]]:
+def pairs_of_one_light(evidence: LightEvidence, times: float = TIMES) -> set[tuple[str, str]]:
     """Return the pairs whose light is at most so many times as far apart as the best of both their views."""
+    spreads = {pair: light_spread(ratios) for pair, ratios in evidence.ratios.items()}
     best: dict[str, float] = {}
     for pair, spread in spreads.items():
         for name in pair:
             best[name] = min(best.get(name, np.inf), spread)
     return {pair for pair, spread in spreads.items() if spread <= times * max(best[name] for name in pair)}
+
+
+def light_spread(log_ratios: FloatArray) -> float:
+    """Return the robust standard deviation (1.4826 MAD) of logarithms of the brightness ratio (N,)."""
+    return 1.4826 * float(np.median(np.abs(log_ratios - np.median(log_ratios))))
 
 
 def view_angles_deg(model: SparseModel) -> FloatArray:
@@ -137,12 +151,19 @@ def view_angles_deg(model: SparseModel) -> FloatArray:
     return np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
 
 
-def _table(names: list[str], spreads: Mapping[tuple[str, str], float]) -> FloatArray:
-    place = {name: i for i, name in enumerate(names)}
-    table = np.full((len(names), len(names)), np.nan)
-    for (a, b), spread in spreads.items():
-        if a in place and b in place:
-            table[place[a], place[b]] = table[place[b], place[a]] = spread
+def _model_spreads(model: SparseModel, evidence: LightEvidence, angle: FloatArray) -> FloatArray:
+    """Return the spread (N, N) of each pair of views less than ``FAR_DEG`` apart; NaN where it is unknown."""
+    keypoints = evidence.graph.keypoints
+    place = {view.frame.image: i for i, view in enumerate(model.views) if view.frame.image in keypoints}
+    rays = {name: keypoint_rays(model.views[i].camera, keypoints[name]) for name, i in place.items()}
+    table = np.full(angle.shape, np.nan)
+    for (a, b), ratios in evidence.ratios.items():
+        if a not in place or b not in place or angle[place[a], place[b]] >= FAR_DEG:
+            continue
+        i, j, found = place[a], place[b], evidence.graph.matches[(a, b)]
+        good = explained(model.views[i], model.views[j], rays[a][found[:, 0]], rays[b][found[:, 1]])
+        if good.sum() >= MIN_MATCHES:
+            table[i, j] = table[j, i] = light_spread(ratios[good])
     return table
 
 

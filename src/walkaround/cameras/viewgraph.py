@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,6 @@ class ViewGraph:
 
     keypoints: dict[str, FloatArray]  # (K, 2) pixels each
     matches: dict[tuple[str, str], IntArray]  # (M, 2) keypoint indices each
-    light_spreads: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """How far apart the light of pairs is (:mod:`walkaround.cameras.light`), also of pairs left out here."""
 
 
 def read_view_graph(database: Path) -> ViewGraph:
