@@ -99,7 +99,7 @@ STAGES = (
     Stage(name="cameras", version=6, owns=("sparse",), uses_seed=True, room_mb=300, forget=_no_cameras),
     Stage(name="depth", version=5, owns=("depth", "confidence")),
     Stage(name="masks", version=4, owns=("masks",)),
-    Stage(name="cloud", version=1, owns=("cloud.ply", "cloud.pcd")),
+    Stage(name="cloud", version=2, owns=("cloud.ply", "cloud.pcd")),
     Stage(name="quality", version=1, owns=("report.html",)),
 )
 """In the order data meets them. Raise ``version`` when a stage's code changes its outputs."""

@@ -1,8 +1,8 @@
 """Fuse the object's depth of all views into one cloud.
 
 Every masked pixel with depth becomes a point with a normal from its neighbours. Points that too few views
-confirm, or that a view sees through, are dropped; the rest is averaged in cells of about one pixel, and
-stray points are removed by their distance to their neighbours.
+confirm, or that a view sees through, are dropped; the rest is averaged in cells of about one pixel, stray
+points are removed by their distance to their neighbours, and the others smoothed along their normals.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def write_cloud(
         for view in pool.map(lambda view: load_view(image_dir, depth_dir, mask_dir, view), model.views):
             views.append(view)
             progress(0.3 * len(views) / len(model.views))
-        result = fuse_cloud(views, options=options, run=pool.map)
+        result = fuse_cloud(views, options=options, run=pool.map, num_threads=threads)
     progress(0.8)
     write_ply(ply_path, result.cloud)
     write_pcd(pcd_path, result.cloud)
@@ -108,7 +108,7 @@ def load_view(image_dir: Path, depth_dir: Path, mask_dir: Path, view: View) -> C
 
 
 def fuse_cloud(
-    views: list[CloudView], *, options: CloudOptions, run: Callable[..., Any] = map
+    views: list[CloudView], *, options: CloudOptions, run: Callable[..., Any] = map, num_threads: int = 1
 ) -> CloudResult:
     """Return the fused cloud; empty when nothing agrees. ``run``: ``map``, or one that uses threads."""
     samples = sum(int((view.mask & (view.depth > 0)).sum()) for view in views)
@@ -129,7 +129,7 @@ def fuse_cloud(
             if len(cloud.points_in_world) <= options.max_points:
                 break
             spacing *= 1.3
-        cloud = remove_strays(cloud)
+        cloud = clean(cloud, num_threads=num_threads)
     views_mean = (
         float(cloud.num_views.mean()) if cloud.num_views is not None and len(cloud.num_views) else 0.0
     )
@@ -256,18 +256,60 @@ def average_cells(
     )
 
 
-def remove_strays(cloud: PointCloud, neighbours: int = 12, factor: float = 3.0) -> PointCloud:
-    """Drop points whose mean distance to their neighbours is far over the median (Rusu 2008)."""
+def clean(cloud: PointCloud, *, neighbours: int = 12, num_threads: int = 1) -> PointCloud:
+    """Drop stray points; move the others along their normals to the surface that their neighbours show."""
     points = cloud.points_in_world
-    if len(points) < 4 * neighbours:
+    if len(points) < 4 * neighbours or cloud.normals is None or cloud.num_views is None:
         return cloud
-    distance = cKDTree(points).query(points, k=neighbours + 1, workers=-1)[0][:, 1:].mean(axis=1)
-    keep = distance < factor * np.median(distance)
-
-    def take(values: Any) -> Any:
-        return None if values is None else values[keep]
-
+    distances, index = cKDTree(points).query(points, k=neighbours + 1, workers=num_threads)
+    keep = find_strays(distances[:, 1:])
+    smooth = smooth_points(points, cloud.normals, cloud.num_views, distances, index)
     return PointCloud(
-        points_in_world=points[keep], normals=take(cloud.normals), colors=take(cloud.colors),
-        num_views=take(cloud.num_views),
+        points_in_world=smooth[keep], normals=cloud.normals[keep], num_views=cloud.num_views[keep],
+        colors=None if cloud.colors is None else cloud.colors[keep],
     )  # fmt: skip
+
+
+def find_strays(distances: FloatArray, factor: float = 6.0) -> BoolArray:
+    """Return which points (N,) are near enough to their neighbours (N, K) to be kept (Rusu 2008)."""
+    mean = distances.mean(axis=1)
+    return np.asarray(mean < factor * np.median(mean))
+
+
+@njit(parallel=True, cache=True)
+def smooth_points(points, normals, num_views, distances, index):  # type: ignore[no-untyped-def]
+    """Move points along their normals by a bilateral filter.
+
+    As Digne and de Franchis 2017 (10.5201/ipol.2017.179), but a neighbour's distance is measured along the
+    mean of both normals: two points of one sphere lie at the same height then, and nothing shrinks.
+
+    A neighbour counts by its distance (half the farthest is one standard deviation), by how alike its normal
+    is, so that edges stay, and by the views that agree on it.
+
+    Parameters
+    ----------
+    distances, index
+        (N, K) of the nearest points, each point itself first.
+
+    Returns
+    -------
+    (N, 3) float32
+    """
+    out = np.empty_like(points)
+    for n in prange(points.shape[0]):
+        reach = max(distances[n, -1], 1e-12)
+        total, shift = 0.0, 0.0
+        for k in range(index.shape[1]):
+            m = index[n, k]
+            alike, offset = 0.0, 0.0
+            for axis in range(3):
+                alike += normals[n, axis] * normals[m, axis]
+                middle = 0.5 * (normals[n, axis] + normals[m, axis])
+                offset += middle * (points[m, axis] - points[n, axis])
+            alike = max(alike, 0.0)
+            weight = np.exp(-2.0 * (distances[n, k] / reach) ** 2) * alike**4 * num_views[m]
+            total += weight
+            shift += weight * offset
+        for axis in range(3):
+            out[n, axis] = points[n, axis] + normals[n, axis] * (shift / total if total > 0 else 0.0)
+    return out

@@ -13,7 +13,7 @@ class CloudOptions:
     """Views whose depth must agree on a point."""
     max_relative_difference: float = 0.006
     """Relative depth difference under which two views agree."""
-    spacing_px: float = 1.0
+    spacing_px: float = 0.8
     """Smallest distance between points, in pixels of the median view."""
     max_points: int = 1_000_000
     """Points beyond this number are thinned by a wider spacing."""
