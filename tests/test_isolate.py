@@ -32,10 +32,12 @@ from walkaround.runners.isolate import IsolatedCall
 ROOT = Path(__file__).parents[1]
 
 
-def call(
-    function: Any, *args: Any, progress: Any = None, timeout_s: float | None = None, **kwargs: Any
-) -> Any:
-    with IsolatedCall(function, args, kwargs, timeout_s=timeout_s) as running:
+LIMITS = ("timeout_s", "stage_timeout_s", "memory_limit_mb")
+
+
+def call(function: Any, *args: Any, progress: Any = None, **kwargs: Any) -> Any:
+    limits = {name: kwargs.pop(name) for name in LIMITS if name in kwargs}
+    with IsolatedCall(function, args, kwargs, **limits) as running:
         return running.wait(progress)
 
 

@@ -9,7 +9,8 @@ import selectors
 import signal
 from typing import IO
 
-from walkaround.errors import OutOfTime, ProcessDied
+from walkaround.errors import OutOfMemory, OutOfTime, ProcessDied
+from walkaround.runners._memory import MemoryWatch
 
 logger = logging.getLogger("walkaround.native")
 
@@ -93,6 +94,33 @@ def out_of_time(limit_s: float, stage: str, words: LastWords) -> OutOfTime:
         "--depth.max-size."
     )
     return OutOfTime(message, stage=stage, native_output=words.text)
+
+
+def stage_out_of_time(limit_s: float, stage: str, words: LastWords) -> OutOfTime:
+    """Say that a process was stopped because one stage reached its limit."""
+    what = f"The stage {stage!r}" if stage else "What comes before the first stage"
+    message = (
+        f"{what} took longer than its time limit of {limit_s:g} s, and the build was stopped. {_CONTINUES}; "
+        "give it more with --stage-time-limit-s (0 for no limit), or less to do with --num-frames or "
+        f"--depth.max-size; if it hangs, please report it.{_quoted(words)}"
+    )
+    return OutOfTime(message, stage=stage, native_output=words.text)
+
+
+def out_of_memory(memory: MemoryWatch, stage: str, words: LastWords) -> OutOfMemory:
+    """Say that a process was killed at its memory limit."""
+    message = (
+        f"The build needed {memory.peak_mb:.0f} MB {_where(stage)}, more than its limit of "
+        f"{memory.limit_mb:g} MB, and was killed. {_CONTINUES}; give it more with "
+        "--memory-limit-mb (0 for no limit), or lower --threads, --frames.long-side-px or --depth.max-size."
+    )
+    return OutOfMemory(
+        message,
+        stage=stage,
+        native_output=words.text,
+        peak_mb=memory.peak_mb,
+        limit_mb=memory.limit_mb or 0.0,
+    )
 
 
 def _where(stage: str) -> str:
