@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from walkaround.runners._channel import ChannelHandler, Raised, Request, Returned, Sender, read_frame
+from walkaround.runners._channel import ChannelHandler, Request, Sender, read_request
 
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = 500
@@ -52,15 +52,14 @@ def main(events_fd: int) -> None:
 
 def _serve(leash: int, sender: Sender) -> None:
     try:
-        request = read_frame(leash)
+        request = read_request(leash)
         threading.Thread(target=_watch, args=(leash,), daemon=True, name="leash").start()
         _set_up_logging(request, sender)
-        outcome: Returned | Raised = Returned(_call(request, sender))
-        sender.send(outcome)
+        sender.returned(_call(request, sender))
     except Stopped:
         raise
     except BaseException as error:
-        sender.send(Raised.of(error))
+        sender.raised(error)
 
 
 def _call(request: Request, sender: Sender) -> Any:

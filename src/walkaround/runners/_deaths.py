@@ -11,6 +11,7 @@ from typing import IO
 
 from walkaround.errors import OutOfMemory, OutOfTime, ProcessDied
 from walkaround.runners._memory import MemoryWatch
+from walkaround.runners._plain import printable
 
 logger = logging.getLogger("walkaround.native")
 
@@ -46,7 +47,7 @@ class LastWords:
             *lines, rest = (self._line + data).split(b"\n")
             self._line = rest[-_KEPT_BYTES:]
             for line in lines:
-                logger.debug("%s", _printable(line.decode(errors="replace")))
+                logger.debug("%s", printable(line.decode(errors="replace")))
 
     def drain(self, pipe: IO[bytes]) -> None:
         """Take what still lies in the pipe, without waiting for more."""
@@ -58,7 +59,7 @@ class LastWords:
     @property
     def text(self) -> str:
         """All that is kept, safe to print."""
-        return _printable(self._tail.decode(errors="replace"))
+        return printable(self._tail.decode(errors="replace"))
 
     def lines(self) -> list[str]:
         """Return the last few lines that say something."""
@@ -123,6 +124,17 @@ def out_of_memory(memory: MemoryWatch, stage: str, words: LastWords) -> OutOfMem
     )
 
 
+def sent_nonsense(what: str, stage: str, words: LastWords) -> ProcessDied:
+    """Say that a process was killed because nothing of ours speaks like that."""
+    message = (
+        f"The process of this build sent what is no event of a build {_where(stage)} "
+        f"({printable(what)[:200]}) and was killed: a library in it is broken, or a "
+        "hostile file took it over. Set the input aside."
+        f"{_quoted(words)}"
+    )
+    return ProcessDied(message, stage=stage, native_output=words.text)
+
+
 def _where(stage: str) -> str:
     return f"in the stage {stage!r}" if stage else "before its first stage"
 
@@ -138,9 +150,3 @@ def _signal_name(number: int) -> str:
     except ValueError:
         return f"signal {number}"
     return f"{known.name} ({signal.strsignal(number)})"
-
-
-def _printable(text: str) -> str:
-    """Replace what a terminal would obey."""
-    text = text.replace("\r", "\n")
-    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)

@@ -29,6 +29,7 @@ from typing import IO, Any, Generic, TypeVar
 
 from walkaround.errors import ProcessDied
 from walkaround.runners._channel import (
+    BrokenChannelError,
     Event,
     FrameReader,
     Logged,
@@ -36,9 +37,17 @@ from walkaround.runners._channel import (
     Raised,
     Request,
     Returned,
-    frame,
+    event_of,
+    request_frame,
 )
-from walkaround.runners._deaths import LastWords, death, out_of_memory, out_of_time, stage_out_of_time
+from walkaround.runners._deaths import (
+    LastWords,
+    death,
+    out_of_memory,
+    out_of_time,
+    sent_nonsense,
+    stage_out_of_time,
+)
 from walkaround.runners._memory import MemoryWatch, kill_descendants
 
 T = TypeVar("T")
@@ -65,7 +74,8 @@ class IsolatedCall(Generic[T]):
         Defined at the top level of a module that can be imported (not in a script), and taking a keyword
         ``progress``, a function of a stage's name and the share done.
     args, kwargs
-        Everything in them must pickle; so must the result.
+        Everything in them must pickle. The result is no pickle: plain values and sequence records come back
+        (:mod:`walkaround.runners._plain`).
     timeout_s
         Stop the child after so many seconds; None for no limit.
     stage_timeout_s
@@ -98,7 +108,9 @@ class IsolatedCall(Generic[T]):
         self._frames = FrameReader()
         self._words = LastWords()
         self._outcome: Returned | Raised | None = None
-        request = frame(Request(function=function, args=args, kwargs=kwargs or {}, log_levels=_log_levels()))
+        request = request_frame(
+            Request(function=function, args=args, kwargs=kwargs or {}, log_levels=_log_levels())
+        )
         self._process, self._events = _start()
         self._memory = MemoryWatch(self._process.pid, memory_limit_mb)
         with suppress(BrokenPipeError):  # it died at once: wait() tells
@@ -132,7 +144,7 @@ class IsolatedCall(Generic[T]):
         Raises
         ------
         ProcessDied
-            The child ended without an outcome: aborted, crashed, killed.
+            The child ended without an outcome: aborted, crashed, killed; or it sent what no child sends.
         OutOfTime
             The time limit or a stage's was reached, and the child was stopped.
         OutOfMemory
@@ -140,7 +152,8 @@ class IsolatedCall(Generic[T]):
         concurrent.futures.CancelledError
             ``cancel`` was set, and the child was stopped.
         Exception
-            Whatever the function raised, of the same type, the child's traceback as its cause.
+            Whatever the function raised, the child's traceback as its cause: of the same type when that is
+            of :mod:`walkaround.errors` or a builtin one, else a RuntimeError that names it.
         """
         with selectors.DefaultSelector() as selector:
             selector.register(self._events, selectors.EVENT_READ)
@@ -186,8 +199,12 @@ class IsolatedCall(Generic[T]):
             self._process.wait()
 
     def _take(self, data: bytes, progress: Callable[[str, float], None] | None) -> None:
-        for event in self._frames.feed(data):
-            self._dispatch(event, progress)
+        try:
+            for piece in self._frames.feed(data):
+                self._dispatch(event_of(piece), progress)
+        except BrokenChannelError as error:
+            self._kill()
+            raise sent_nonsense(str(error), self._stage, self._words) from error
 
     def _dispatch(self, event: Event, progress: Callable[[str, float], None] | None) -> None:
         if isinstance(event, Progressed):
@@ -196,9 +213,9 @@ class IsolatedCall(Generic[T]):
             if progress is not None:
                 progress(event.stage, event.share)
         elif isinstance(event, Logged):
-            target = logging.getLogger(event.record.name)
-            if target.isEnabledFor(event.record.levelno):
-                target.handle(event.record)
+            target = logging.getLogger(event.name)
+            if target.isEnabledFor(event.level):
+                target.handle(event.record())
         else:
             self._outcome = event
 
