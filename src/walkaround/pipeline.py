@@ -14,7 +14,7 @@ import importlib.metadata
 import logging
 import math
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,12 @@ class BuildOptions:
     """Threads to use; 0 means all cores. Does not change which stages run."""
     overwrite: bool = False
     """Forget what an earlier run of the same input left and start afresh."""
+    instance_id: str | None = None
+    """Names the sequence's folder; None takes the first 12 hex digits of the source's SHA-256."""
+    licence: str | None = None
+    """The licence of this capture, kept in the record; None is the dataset's own."""
+    consent: bool | None = None
+    """Whether the collector agreed, kept in the record; False is a refusal, None when nobody asked."""
     capture: CaptureOptions = field(default_factory=CaptureOptions)
     frames: FramesOptions = field(default_factory=FramesOptions)
     cameras: CamerasOptions = field(default_factory=CamerasOptions)
@@ -111,11 +117,23 @@ def build_sequence(
     *,
     options: BuildOptions | None = None,
     progress: BuildProgress = no_build_progress,
+    until: str | None = None,
+    in_batch: bool = False,
+    movable: Container[str] | None = None,
 ) -> SequenceRecord:
     """Turn a video or a folder of photos into ``root/<class_label>/<instance_id>/``.
 
     A second call continues what a first one left, or does nothing. Changed options run again exactly
     the stages they touch and those after them.
+
+    Parameters
+    ----------
+    until
+        End after this stage and leave the sequence incomplete, for a runner that does the rest elsewhere.
+    in_batch
+        Leave ``dataset.json`` and the catalogue to the batch, which writes them for all its sequences.
+    movable
+        Instance ids whose folder may move here from another class label; None for all.
 
     Returns
     -------
@@ -130,11 +148,17 @@ def build_sequence(
     InputError
         ``source`` cannot be read at all.
     OutputError
-        ``root`` cannot be written, the disk is full, or another process builds the same sequence.
+        ``root`` cannot be written, the disk is full.
+    InUse
+        Another process builds the same sequence.
+    SequenceRejected
+        The collector refused consent, or the capture lies under another class label and may not move.
     """
     from walkaround.capture import inspect_capture
 
     options = options or BuildOptions()
+    if options.consent is False:
+        raise SequenceRejected("no_consent", "The collector refused consent; the input was not opened.")
     label = check_class_label(options.class_label)
     check_limits(dataclasses.asdict(options))
     if options.classes is not None:
@@ -142,12 +166,16 @@ def build_sequence(
     progress("capture", 0.0)
     capture = inspect_capture(source, options=options.capture)
     fresh = SequenceRecord(
-        class_label=label, instance_id=capture.sha256[:12], source=_source_record(capture), seed=options.seed
+        class_label=label,
+        instance_id=check_instance_id(options.instance_id) if options.instance_id else capture.sha256[:12],
+        source=_source_record(capture),
+        seed=options.seed,
+        licence=options.licence,
+        consent=options.consent,
     )
-    with open_workspace(root, fresh, STAGES, overwrite=options.overwrite) as workspace:
-        run = _Run(
-            workspace, options, progress, upstream=capture.sha256, wipe=Wipe(source, capture.photo_paths)
-        )
+    with open_workspace(root, fresh, STAGES, overwrite=options.overwrite, movable=movable) as workspace:
+        wipe = Wipe(source, capture.photo_paths)
+        run = _Run(workspace, options, progress, upstream=capture.sha256, wipe=wipe, until=until)
         _ = (
             run("capture", options.capture, lambda _: _capture_stage(capture, options.masks))
             and run("frames", options.frames, lambda scratch: _frames_stage(run, scratch, source, capture))
@@ -156,14 +184,16 @@ def build_sequence(
             and run("masks", options.masks, lambda scratch: _masks_stage(run, scratch))
             and run("cloud", options.cloud, lambda scratch: _cloud_stage(run, scratch))
         )
-        run.finish()
-        judged = {"class_label": label, **run.verdict()}
-        run("quality", judged, lambda scratch: _quality_stage(run, scratch))
-        run.finish()
+        if not run.ended_early:
+            run.finish()
+            judged = {"class_label": label, **run.verdict()}
+            run("quality", judged, lambda scratch: _quality_stage(run, scratch))
+            run.finish()
         record = workspace.record
-    from walkaround.dataset.catalog import update_dataset
+    if not (in_batch or run.ended_early):
+        from walkaround.dataset.catalog import update_dataset
 
-    update_dataset(root, record, classes=options.classes)
+        update_dataset(root, record, classes=options.classes)
     return record
 
 
@@ -290,13 +320,16 @@ class _Run:
         *,
         upstream: str,
         wipe: Wipe,
+        until: str | None = None,
     ) -> None:
         self.workspace = workspace
         self.options = options
         self.progress = progress
         self._upstream = upstream
         self._wipe = wipe
+        self._until = until
         self._run_names: list[str] = []
+        self.ended_early = False
 
     @property
     def folder(self) -> Path:
@@ -343,7 +376,9 @@ class _Run:
             logger.info("%s: %.1f s", name, record.seconds)
         self.progress(name, 1.0)
         self._run_names.append(name)
-        return self.verdict()["status"] != "rejected"
+        goes_on = self.verdict()["status"] != "rejected"
+        self.ended_early = goes_on and name == self._until
+        return goes_on and not self.ended_early
 
     def finish(self) -> None:
         """Write the verdict over all scores so far."""

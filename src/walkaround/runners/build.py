@@ -9,8 +9,10 @@ import errno
 import re
 import shutil
 import threading
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from walkaround.dataset.schema import SequenceRecord
 from walkaround.errors import OutOfTime, OutputError, ProcessDied
@@ -24,14 +26,25 @@ from walkaround.workspace import WORK_NAME
 _FULL = re.compile(r"(database or )?disk is full|No space left on device|Disk quota exceeded", re.IGNORECASE)
 
 
+class Part(TypedDict, total=False):
+    """The keywords of ``build_sequence`` that only a batch uses."""
+
+    until: str | None
+    in_batch: bool
+    movable: Container[str] | None
+
+
 def build_isolated(
-    source: Path,
+    source: Path | str,
     root: Path,
     *,
     options: BuildOptions | None = None,
     progress: BuildProgress | None = None,
     timeout_s: float | None = None,
+    stage_timeout_s: float | None = None,
+    memory_limit_mb: float | None = None,
     cancel: threading.Event | None = None,
+    **part: Unpack[Part],
 ) -> SequenceRecord:
     """Do what :func:`~walkaround.pipeline.build_sequence` does, safe from native code that aborts or hangs.
 
@@ -41,8 +54,14 @@ def build_isolated(
     ----------
     timeout_s
         Stop the build after so many seconds; None for no limit.
+    stage_timeout_s
+        Stop it when one stage takes longer; None for no limit.
+    memory_limit_mb
+        Kill it when it holds more memory; None for no limit.
     cancel
         Another thread sets it to stop the build.
+    part
+        What a batch sets besides; see ``build_sequence``.
 
     Raises
     ------
@@ -51,13 +70,22 @@ def build_isolated(
     ProcessDied
         The build's process was aborted, crashed or killed. Finished stages are kept.
     OutOfTime
-        The time limit was reached. Finished stages are kept.
+        A time limit was reached. Finished stages are kept.
+    OutOfMemory
+        The memory limit was reached. Finished stages are kept.
     concurrent.futures.CancelledError
         ``cancel`` was set.
     WalkaroundError
         Whatever else ``build_sequence`` raises.
     """
-    call = IsolatedCall(build_sequence, (source, root), {"options": options}, timeout_s=timeout_s)
+    call = IsolatedCall(
+        build_sequence,
+        (Path(source), root),
+        {"options": options, **part},
+        timeout_s=timeout_s,
+        stage_timeout_s=stage_timeout_s,
+        memory_limit_mb=memory_limit_mb,
+    )
     try:
         with call:
             return call.wait(progress, cancel=cancel)
