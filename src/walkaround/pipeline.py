@@ -23,7 +23,7 @@ from walkaround import __version__
 from walkaround.cameras.options import CamerasOptions
 from walkaround.capture.options import CaptureOptions
 from walkaround.cloud.options import CloudOptions
-from walkaround.dataset.classes import check_against_table, read_class_table
+from walkaround.dataset.classes import check_class_label, load_class_table
 from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord, StageRecord
 from walkaround.dataset.wipe import Wipe
 from walkaround.depth.options import DepthOptions
@@ -39,7 +39,6 @@ from walkaround.workspace import (
     Stage,
     StageResult,
     Workspace,
-    check_class_label,
     open_workspace,
     options_to_dict,
     stage_key,
@@ -65,7 +64,7 @@ class BuildOptions:
     class_label: str = "unlabelled"
     """What the object is; names the folder of its class."""
     classes: Path | None = None
-    """CSV table with a column ``label``; the class label must be in it."""
+    """``mvimgnet``, ``mvimgnet2`` or a CSV table with a column ``label``; the class label must be in it."""
     seed: int = 0
     """Seed of everything random."""
     threads: int = 0
@@ -162,7 +161,7 @@ def build_sequence(
     label = check_class_label(options.class_label)
     check_limits(dataclasses.asdict(options))
     if options.classes is not None:
-        check_against_table(label, read_class_table(options.classes))
+        label = load_class_table(options.classes).resolve(label)
     progress("capture", 0.0)
     capture = inspect_capture(source, options=options.capture)
     fresh = SequenceRecord(

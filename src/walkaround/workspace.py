@@ -16,15 +16,15 @@ import math
 import os
 import shutil
 import time
-import unicodedata
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from walkaround.dataset.classes import check_class_label as check_class_label
 from walkaround.dataset.schema import RECORD_NAME, SequenceRecord, StageRecord, read_record, write_record
-from walkaround.errors import FormatError, OutputError, SequenceRejected, UsageError, WalkaroundError
+from walkaround.errors import FormatError, OutputError, SequenceRejected, WalkaroundError
 from walkaround.io.atomic import output_error
 from walkaround.io.locks import locked
 from walkaround.io.room import check_room, check_room_left, probe_room
@@ -33,7 +33,6 @@ from walkaround.masks.models import MODELS
 logger = logging.getLogger(__name__)
 
 WORK_NAME = ".work"
-_RESERVED_LABELS = {"splits", "dataset.json", "catalog.parquet"}
 _ENDINGS = {
     ".jpg": (b"\xff\xd9",),
     ".png": (b"IEND\xaeB`\x82",),
@@ -65,35 +64,6 @@ class StageResult:
     warnings: tuple[str, ...] = ()
     updates: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the sequence record that this stage sets, for example ``frames``."""
-
-
-def check_class_label(label: str) -> str:
-    """Return the label as a folder name.
-
-    Raises
-    ------
-    UsageError
-        The label is empty, hidden, too long, or holds a path separator or a control character.
-    """
-    clean = unicodedata.normalize("NFC", label).strip()
-    problem = ""
-    if not clean:
-        problem = "it is empty"
-    elif "/" in clean or "\\" in clean:
-        problem = "it holds a path separator"
-    elif any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in clean):
-        problem = "it holds a control character"
-    elif clean.startswith("."):
-        problem = "it starts with a dot"
-    elif clean.casefold() in _RESERVED_LABELS:
-        problem = "this name is used by the dataset itself"
-    elif len(clean.encode()) > 200:
-        problem = "it is longer than 200 bytes"
-    if problem:
-        raise UsageError(
-            f"--class-label {label!r} cannot name a folder: {problem}. Use a plain name such as 'mug'."
-        )
-    return clean
 
 
 def stage_key(stage: Stage, *, options: Any, upstream: str, seed: int) -> str:

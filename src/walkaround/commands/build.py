@@ -34,7 +34,7 @@ class BuildCommand:
     class_label: str = "unlabelled"
     """What the object is; names the folder of its class."""
     classes: Path | None = None
-    """CSV table with a column ``label``; the class label must be in it."""
+    """Class table that must know the label: mvimgnet, mvimgnet2, or a CSV file with a column ``label``."""
     num_frames: int | None = None
     """Frames to keep of a video; short for --frames.num-frames."""
     seed: int = 0

@@ -14,10 +14,10 @@ import numpy as np
 from walkaround.errors import InputError, OutputError
 from walkaround.io.atomic import write_bytes
 from walkaround.io.exif import read_exif
+from walkaround.io.suffixes import HEIC_SUFFIXES as HEIC_SUFFIXES
+from walkaround.io.suffixes import PHOTO_SUFFIXES as PHOTO_SUFFIXES
 from walkaround.types import ByteArray
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
-HEIC_SUFFIXES = frozenset({".heic", ".heif", ".avif"})
 _FILM_DIAGONAL_MM = 43.2666  # of 36 mm x 24 mm
 
 
