@@ -208,7 +208,8 @@ def _write(
         load_rows(database, "ids", [dict(zip(pair, item, strict=True)) for item in ids.items()], pair)
         query = _WITH_IDS.format(rows=_MERGED if keep else "SELECT * FROM fresh")
         try:
-            database.sql(query).write_parquet(str(temporary), compression="zstd")
+            database.execute(f"CREATE TEMP TABLE sorted AS {query}")  # plain vectors: equal bytes
+            database.table("sorted").write_parquet(str(temporary), compression="zstd")
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             check_room_left(root)
             raise OutputError(
