@@ -24,10 +24,16 @@ from walkaround.cameras.options import CamerasOptions
 from walkaround.capture.options import CaptureOptions
 from walkaround.cloud.options import CloudOptions
 from walkaround.dataset.classes import check_class_label, load_class_table
-from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord, StageRecord
+from walkaround.dataset.schema import (
+    FrameRecord,
+    SequenceRecord,
+    SourceRecord,
+    StageRecord,
+    instance_id_problem,
+)
 from walkaround.dataset.wipe import Wipe
 from walkaround.depth.options import DepthOptions
-from walkaround.errors import SequenceRejected
+from walkaround.errors import SequenceRejected, UsageError
 from walkaround.frames.options import FramesOptions
 from walkaround.limits import check_limits
 from walkaround.masks.models import prepare_model
@@ -159,6 +165,7 @@ def build_sequence(
     if options.consent is False:
         raise SequenceRejected("no_consent", "The collector refused consent; the input was not opened.")
     label = check_class_label(options.class_label)
+    _check_instance_id(options.instance_id)
     check_limits(dataclasses.asdict(options))
     if options.classes is not None:
         label = load_class_table(options.classes).resolve(label)
@@ -166,7 +173,7 @@ def build_sequence(
     capture = inspect_capture(source, options=options.capture)
     fresh = SequenceRecord(
         class_label=label,
-        instance_id=check_instance_id(options.instance_id) if options.instance_id else capture.sha256[:12],
+        instance_id=options.instance_id or capture.sha256[:12],
         source=_source_record(capture),
         seed=options.seed,
         licence=options.licence,
@@ -194,6 +201,12 @@ def build_sequence(
 
         update_dataset(root, record, classes=options.classes)
     return record
+
+
+def _check_instance_id(instance_id: str | None) -> None:
+    problem = instance_id_problem(instance_id) if instance_id else ""
+    if problem:
+        raise UsageError(f"--instance-id {instance_id!r:.80} cannot name a folder: {problem}.")
 
 
 def sequence_folder(root: Path, record: SequenceRecord) -> Path:

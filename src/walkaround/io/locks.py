@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from walkaround.errors import InUse, OutputError
+from walkaround.errors import InUse
 from walkaround.io.atomic import output_error
 
 

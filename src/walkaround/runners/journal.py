@@ -1,9 +1,9 @@
 """What happened to each capture of a batch, line by line: ``ROOT/.work/batch/journal.jsonl``.
 
-One process appends, many read. ``sequence.json`` stays the truth about a sequence; the journal only knows which
-entries of a manifest are done with (so that a rerun need not open them), which ones made their process die, and how
-often. Lost or cut off, it costs a rerun time, never a sequence. It holds no name of the collector's: an entry is its
-key, and a source its size and time.
+One process appends, many read. ``sequence.json`` stays the truth about a sequence; the journal only knows
+which entries of a manifest are done with (so that a rerun need not open them), which ones made their process
+die, and how often. Lost or cut off, it costs a rerun time, never a sequence. It holds no name of the
+collector's: an entry is its key, and its source a hash of size and time.
 """
 
 from __future__ import annotations
@@ -125,9 +125,9 @@ def read_histories(folder: Path) -> dict[str, History]:
 class Fingerprints:
     """Hashes what decides whether a finished capture must be looked at again, without opening it.
 
-    That is: the options that change outputs and the versions of the stages' code, what the manifest says about the
-    capture, and the size and time of a file, or of all files of a folder. What lies at a URL is taken for
-    unchangeable.
+    That is: the options that change outputs and the versions of the stages' code, what the manifest says
+    about the capture, and the size and time of a file, or of all files of a folder. What lies at a URL is
+    taken for unchangeable.
     """
 
     def __init__(self, build: BuildOptions) -> None:
@@ -153,9 +153,9 @@ def _stamp(source: str) -> Any:
     if "://" in source:
         return source
     try:
-        stat = os.stat(source)
-        if not os.path.isdir(source):
-            return [stat.st_size, stat.st_mtime_ns]
+        path = Path(source)
+        if not path.is_dir():
+            return [path.stat().st_size, path.stat().st_mtime_ns]
         with os.scandir(source) as files:
             return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
     except OSError as error:

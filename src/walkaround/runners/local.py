@@ -7,7 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
 
+from walkaround.runners.shares import share_threads
 from walkaround.runners.task import Finished, Job, StageProgress, Task, run_task
+from walkaround.threads import usable_cores
 
 
 class LocalRunner:
@@ -47,15 +49,19 @@ class LocalRunner:
         return self.workers - len(self._running)
 
     @property
-    def tasks(self) -> tuple[Task, ...]:
-        """What runs."""
-        return tuple(self._running.values())
+    def num_tasks(self) -> int:
+        """How many tasks run."""
+        return len(self._running)
+
+    def threads(self, waiting: int) -> int:
+        """Share the free cores out among the tasks that can start now."""
+        chosen = self._job.build.threads
+        in_use = sum(task.threads for task in self._running.values())
+        return chosen or share_threads(usable_cores(), in_use=in_use, free_slots=self.room, waiting=waiting)
 
     def submit(self, task: Task) -> None:
         """Start a task."""
-        future = self._pool.submit(
-            self._run, self._job, task, progress=self._progress, cancel=self._cancel
-        )
+        future = self._pool.submit(self._run, self._job, task, progress=self._progress, cancel=self._cancel)
         self._running[future] = task
 
     def wait(self, timeout_s: float) -> list[Finished]:

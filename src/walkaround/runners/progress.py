@@ -1,21 +1,23 @@
 """How far a batch is: counted by the process that runs it, shown there and to ``walkaround status``.
 
-The running batch replaces ``ROOT/.work/batch/progress.json`` about once a second; whoever reads it needs neither
-the running process nor a lock, and pays the same for ten sequences as for a hundred thousand.
+The running batch replaces ``ROOT/.work/batch/progress.json`` about once a second; whoever reads it needs
+neither the running process nor a lock, and pays the same for ten sequences as for a hundred thousand.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from walkaround.dataset.schema import SequenceRecord
@@ -93,11 +95,17 @@ class Snapshot:
 
 
 class Tracker:
-    """Counts, and writes :class:`Snapshot` after :class:`Snapshot`. Only its ``stage`` may be called by others
-    than the thread that made it."""
+    """Counts, writes and shows snapshots. As a context, it writes a last one that says how the batch ended.
 
-    def __init__(self, folder: Path, *, total: int, runner: str, workers: int) -> None:
+    Only its :meth:`stage` may be called by other threads than the one that made it.
+    """
+
+    def __init__(
+        self, folder: Path, *, total: int, runner: str, show: Callable[[Snapshot], None] | None = None
+    ) -> None:
         self._folder = folder
+        self._show = show
+        self.workers = 0
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._warnings: Counter[str] = Counter()
@@ -105,15 +113,26 @@ class Tracker:
         self._running: dict[str, Running] = {}
         self._failed_keys: list[str] = []
         self._ends: deque[float] = deque(maxlen=_RATE_OVER)
-        self._total, self._runner, self._workers = total, runner, workers
+        self._total, self._runner = total, runner
         self._started = time.time()
-        self._written = -1.0
+        self._written = -math.inf
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._write("finished")
+        elif isinstance(error, KeyboardInterrupt):
+            self._write("interrupted")
+        else:
+            self._write("stopped", str(error) or type(error).__name__)
 
     def begin(self, key: str, class_label: str) -> None:
         """A capture is handed to the runner."""
-        self._running[key] = Running(
-            key=key, class_label=class_label, stage="", share=0.0, since=time.time()
-        )
+        self._running[key] = Running(key=key, class_label=class_label, stage="", share=0.0, since=time.time())
 
     def stage(self, key: str, stage: str, share: float) -> None:
         """A capture has come to a share of a stage."""
@@ -122,10 +141,13 @@ class Tracker:
             since = old.since if old.stage == stage else time.time()
             self._running[key] = dataclasses.replace(old, stage=stage, share=share, since=since)
 
-    def leave(self, key: str, *, retried: bool = False) -> None:
+    def leave(self, key: str) -> None:
         """A capture comes back from the runner."""
         self._running.pop(key, None)
-        self._counts["retried"] += retried
+
+    def retry(self) -> None:
+        """A capture is tried again."""
+        self._counts["retried"] += 1
 
     def end(self, outcome: Outcome, record: SequenceRecord | None, *, skipped: bool = False) -> None:
         """A capture is done with, now or (``skipped``) in an earlier run."""
@@ -137,7 +159,7 @@ class Tracker:
             (self._reasons if outcome.outcome == "rejected" else self._warnings).update(outcome.reasons)
         if not skipped:
             self._ends.append(time.time())
-            self._stages_done.update(record.stages if record is not None else ())
+            self._stages_done.update(list(record.stages) if record is not None else ())
 
     def snapshot(self, state: str = "running", message: str = "") -> Snapshot:
         """Return what is known now."""
@@ -152,7 +174,7 @@ class Tracker:
             state=state,
             message=message,
             runner=self._runner,
-            workers=self._workers,
+            workers=self.workers,
             host=socket.gethostname(),
             pid=os.getpid(),
             started=self._started,
@@ -169,19 +191,19 @@ class Tracker:
             eta_s=left / rate * 3600 if rate else None,
         )
 
-    def tick(self) -> Snapshot | None:
-        """Write a snapshot when the last one is a second old; return it."""
-        if time.monotonic() - self._written < _WRITE_EVERY_S:
-            return None
-        return self.write()
+    def tick(self) -> None:
+        """Write and show a snapshot when the last one is a second old."""
+        if time.monotonic() - self._written >= _WRITE_EVERY_S:
+            self._write("running")
 
-    def write(self, state: str = "running", message: str = "") -> Snapshot:
-        """Write a snapshot now. That a full disk does not take it is said by those who write what counts."""
+    def _write(self, state: str, message: str = "") -> None:
+        """That a full disk does not take it is said by those who write what counts."""
         snapshot = self.snapshot(state, message)
         with suppress(OutputError):
-            write_json(self._folder / PROGRESS_NAME, dataclasses.asdict(snapshot))
+            write_json(self._folder / PROGRESS_NAME, plain(snapshot))
+        if self._show is not None:
+            self._show(snapshot)
         self._written = time.monotonic()
-        return snapshot
 
     def _rate_per_hour(self) -> float | None:
         """Captures an hour over those that ended last, or since the start while there are few."""

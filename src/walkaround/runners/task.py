@@ -1,12 +1,13 @@
 """One attempt at one capture of a batch: what a runner is given, does, and gives back.
 
-Every runner calls :func:`run_task`, wherever it does so (a thread, a Ray worker on another machine). What can go
-wrong with one capture becomes a value here, so that nothing of it can stop the batch.
+Every runner calls :func:`run_task`, wherever it does so (a thread, a Ray worker on another machine). What can
+go wrong with one capture becomes a value here, so that nothing of it can stop the batch.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import signal
 import threading
 import time
 import traceback
@@ -53,6 +54,8 @@ class Job:
     memory_limit_mb: float | None = None
     movable: frozenset[str] = frozenset()
     """Instance ids whose folders may move to another class label: no entry of the batch has them."""
+    parts: tuple[str | None, ...] = (None,)
+    """The stages after which a sequence's tasks end, one task after the other; None is the last stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +64,8 @@ class Task:
 
     entry: CaptureEntry
     threads: int = 1
-    until: str | None = None
-    """End after this stage; None builds the whole sequence."""
+    part: int = 0
+    """Which of the job's parts."""
     attempt: int = 1
     """Counts processes that died over this capture; the first attempt is 1."""
     waited: int = 0
@@ -115,7 +118,7 @@ def run_task(
             stage_timeout_s=job.stage_time_limit_s,
             memory_limit_mb=job.memory_limit_mb,
             cancel=cancel,
-            until=task.until,
+            until=job.parts[task.part],
             in_batch=True,
             movable=job.movable,
         )
@@ -159,9 +162,12 @@ def _classified(task: Task, error: Exception) -> Finished:
 
 
 def _what(error: ProcessDied) -> str:
-    if error.signal_number:
+    if not error.signal_number:
+        return type(error).__name__
+    try:
+        return signal.Signals(error.signal_number).name
+    except ValueError:
         return f"signal {error.signal_number}"
-    return type(error).__name__
 
 
 def _wipe(entry: CaptureEntry) -> Wipe:
