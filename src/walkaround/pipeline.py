@@ -36,6 +36,7 @@ from walkaround.quality.rules import RULES_BY_CODE, judge
 from walkaround.threads import usable_cores
 from walkaround.types import CaptureInfo, Frame, Progress
 from walkaround.workspace import (
+    WORK_NAME,
     Stage,
     StageResult,
     Workspace,
@@ -106,16 +107,21 @@ STAGES = (
 
 
 def build_sequence(
-    source: Path,
+    source: Path | str,
     root: Path,
     *,
     options: BuildOptions | None = None,
     progress: BuildProgress = no_build_progress,
 ) -> SequenceRecord:
-    """Turn a video or a folder of photos into ``root/<class_label>/<instance_id>/``.
+    """Turn a video, or a folder or archive of photos, into ``root/<class_label>/<instance_id>/``.
 
     A second call continues what a first one left, or does nothing. Changed options run again exactly
     the stages they touch and those after them.
+
+    Parameters
+    ----------
+    source
+        A local path or a URL (:func:`walkaround.io.fetch.fetch`); what is fetched or unpacked is removed.
 
     Returns
     -------
@@ -132,7 +138,8 @@ def build_sequence(
     OutputError
         ``root`` cannot be written, the disk is full, or another process builds the same sequence.
     """
-    from walkaround.capture import inspect_capture
+    from walkaround.io.archive import ArchiveLimits
+    from walkaround.io.fetch import FetchLimits, fetch
 
     options = options or BuildOptions()
     label = check_class_label(options.class_label)
@@ -140,6 +147,18 @@ def build_sequence(
     if options.classes is not None:
         check_against_table(label, read_class_table(options.classes))
     progress("capture", 0.0)
+    max_mb = options.capture.max_size_mb
+    limits = FetchLimits(max_size_mb=max_mb, archive=ArchiveLimits(max_unpacked_mb=max_mb))
+    with fetch(str(source), root / WORK_NAME, limits=limits) as local:
+        return _build_local(local, root, label, options, progress)
+
+
+def _build_local(
+    source: Path, root: Path, label: str, options: BuildOptions, progress: BuildProgress
+) -> SequenceRecord:
+    """Build from a video or a folder of photos."""
+    from walkaround.capture import inspect_capture
+
     capture = inspect_capture(source, options=options.capture)
     fresh = SequenceRecord(
         class_label=label, instance_id=capture.sha256[:12], source=_source_record(capture), seed=options.seed
