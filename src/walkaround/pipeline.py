@@ -42,6 +42,7 @@ from walkaround.quality.rules import RULES_BY_CODE, judge
 from walkaround.threads import usable_cores
 from walkaround.types import CaptureInfo, Frame, Progress
 from walkaround.workspace import (
+    WORK_NAME,
     Stage,
     StageResult,
     Workspace,
@@ -95,6 +96,16 @@ class BuildOptions:
         return self.threads if self.threads > 0 else usable_cores()
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchPart:
+    """What a batch wants otherwise: the batch itself writes ``dataset.json`` and the catalogue."""
+
+    until: str | None = None
+    """End after this stage and leave the sequence incomplete: its other stages run elsewhere."""
+    movable: Container[str] = frozenset()
+    """Instance ids whose folder may move here from another class label; a single build moves any."""
+
+
 def _no_frames(record: SequenceRecord) -> SequenceRecord:
     return dataclasses.replace(record, frames=())
 
@@ -117,28 +128,24 @@ STAGES = (
 
 
 def build_sequence(
-    source: Path,
+    source: Path | str,
     root: Path,
     *,
     options: BuildOptions | None = None,
     progress: BuildProgress = no_build_progress,
-    until: str | None = None,
-    in_batch: bool = False,
-    movable: Container[str] | None = None,
+    batch: BatchPart | None = None,
 ) -> SequenceRecord:
-    """Turn a video or a folder of photos into ``root/<class_label>/<instance_id>/``.
+    """Turn a video, or a folder or archive of photos, into ``root/<class_label>/<instance_id>/``.
 
     A second call continues what a first one left, or does nothing. Changed options run again exactly
     the stages they touch and those after them.
 
     Parameters
     ----------
-    until
-        End after this stage and leave the sequence incomplete, for a runner that does the rest elsewhere.
-    in_batch
-        Leave ``dataset.json`` and the catalogue to the batch, which writes them for all its sequences.
-    movable
-        Instance ids whose folder may move here from another class label; None for all.
+    source
+        A local path or a URL (:func:`walkaround.io.fetch.fetch`); what is fetched or unpacked is removed.
+    batch
+        What a batch wants otherwise; None for a single build.
 
     Returns
     -------
@@ -159,7 +166,8 @@ def build_sequence(
     SequenceRejected
         The collector refused consent, or the capture lies under another class label and may not move.
     """
-    from walkaround.capture import inspect_capture
+    from walkaround.io.archive import ArchiveLimits
+    from walkaround.io.fetch import FetchLimits, fetch
 
     options = options or BuildOptions()
     if options.consent is False:
@@ -170,6 +178,23 @@ def build_sequence(
     if options.classes is not None:
         label = load_class_table(options.classes).resolve(label)
     progress("capture", 0.0)
+    max_mb = options.capture.max_size_mb
+    limits = FetchLimits(max_size_mb=max_mb, archive=ArchiveLimits(max_unpacked_mb=max_mb))
+    with fetch(str(source), root / WORK_NAME, limits=limits) as local:
+        return _build_local(local, root, label, options, progress, batch)
+
+
+def _build_local(
+    source: Path,
+    root: Path,
+    label: str,
+    options: BuildOptions,
+    progress: BuildProgress,
+    batch: BatchPart | None,
+) -> SequenceRecord:
+    """Build from a video or a folder of photos."""
+    from walkaround.capture import inspect_capture
+
     capture = inspect_capture(source, options=options.capture)
     fresh = SequenceRecord(
         class_label=label,
@@ -179,9 +204,17 @@ def build_sequence(
         licence=options.licence,
         consent=options.consent,
     )
+    movable = batch.movable if batch else None
     with open_workspace(root, fresh, STAGES, overwrite=options.overwrite, movable=movable) as workspace:
         wipe = Wipe(source, capture.photo_paths)
-        run = _Run(workspace, options, progress, upstream=capture.sha256, wipe=wipe, until=until)
+        run = _Run(
+            workspace,
+            options,
+            progress,
+            upstream=capture.sha256,
+            wipe=wipe,
+            until=batch.until if batch else None,
+        )
         _ = (
             run("capture", options.capture, lambda _: _capture_stage(capture, options.masks))
             and run("frames", options.frames, lambda scratch: _frames_stage(run, scratch, source, capture))
@@ -196,7 +229,7 @@ def build_sequence(
             run("quality", judged, lambda scratch: _quality_stage(run, scratch))
             run.finish()
         record = workspace.record
-    if not (in_batch or run.ended_early):
+    if batch is None:
         from walkaround.dataset.catalog import update_dataset
 
         update_dataset(root, record, classes=options.classes)

@@ -9,29 +9,20 @@ import errno
 import re
 import shutil
 import threading
-from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any
 
 from walkaround.dataset.schema import SequenceRecord
 from walkaround.errors import OutOfTime, OutputError, ProcessDied
 from walkaround.io.atomic import output_error
 from walkaround.io.locks import lock_holder, locked
 from walkaround.io.room import check_room_left
-from walkaround.pipeline import BuildOptions, BuildProgress, build_sequence
+from walkaround.pipeline import BatchPart, BuildOptions, BuildProgress, build_sequence
 from walkaround.runners.isolate import IsolatedCall
 from walkaround.workspace import WORK_NAME
 
 _FULL = re.compile(r"(database or )?disk is full|No space left on device|Disk quota exceeded", re.IGNORECASE)
-
-
-class Part(TypedDict, total=False):
-    """The keywords of ``build_sequence`` that only a batch uses."""
-
-    until: str | None
-    in_batch: bool
-    movable: Container[str] | None
 
 
 def build_isolated(
@@ -44,7 +35,7 @@ def build_isolated(
     stage_timeout_s: float | None = None,
     memory_limit_mb: float | None = None,
     cancel: threading.Event | None = None,
-    **part: Unpack[Part],
+    batch: BatchPart | None = None,
 ) -> SequenceRecord:
     """Do what :func:`~walkaround.pipeline.build_sequence` does, safe from native code that aborts or hangs.
 
@@ -60,8 +51,8 @@ def build_isolated(
         Kill it when it holds more memory; None for no limit.
     cancel
         Another thread sets it to stop the build.
-    part
-        What a batch sets besides; see ``build_sequence``.
+    batch
+        What a batch wants otherwise.
 
     Raises
     ------
@@ -78,10 +69,11 @@ def build_isolated(
     WalkaroundError
         Whatever else ``build_sequence`` raises.
     """
+    keywords: dict[str, Any] = {"options": options} if batch is None else {"options": options, "batch": batch}
     call = IsolatedCall(
         build_sequence,
-        (Path(source), root),
-        {"options": options, **part},
+        (source, root),
+        keywords,
         timeout_s=timeout_s,
         stage_timeout_s=stage_timeout_s,
         memory_limit_mb=memory_limit_mb,

@@ -29,7 +29,7 @@ from walkaround.errors import (
     UsageError,
     WalkaroundError,
 )
-from walkaround.pipeline import BuildOptions
+from walkaround.pipeline import BatchPart, BuildOptions
 from walkaround.runners.build import build_isolated
 
 UNREADABLE = "unreadable_input"
@@ -118,9 +118,7 @@ def run_task(
             stage_timeout_s=job.stage_time_limit_s,
             memory_limit_mb=job.memory_limit_mb,
             cancel=cancel,
-            until=job.parts[task.part],
-            in_batch=True,
-            movable=job.movable,
+            batch=BatchPart(until=job.parts[task.part], movable=job.movable),
         )
         finished = Finished(task=task, record=record)
     except CancelledError:
