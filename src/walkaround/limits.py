@@ -13,6 +13,10 @@ from walkaround.masks.models import check_model
 LIMITS: dict[str, tuple[float, float]] = {
     "threads": (0, 4096),
     "capture.max_photos": (2, math.inf),
+    "capture.max_duration_s": (0.1, math.inf),
+    "capture.max_frames": (2, math.inf),
+    "capture.max_size_mb": (0.001, math.inf),
+    "capture.max_pixels": (4096, math.inf),
     "frames.num_frames": (2, math.inf),
     "frames.long_side_px": (64, math.inf),
     "frames.jpeg_quality": (1, 100),

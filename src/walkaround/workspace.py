@@ -16,7 +16,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,6 +229,12 @@ def _summarised(record: SequenceRecord, order: tuple[str, ...]) -> SequenceRecor
     )
 
 
+def outputs_stand(folder: Path, record: SequenceRecord) -> bool:
+    """True when every file that the record names is there in full size."""
+    outputs = (output for stage in record.stages.values() for output in stage.outputs.items())
+    return all(_size(folder / path) == size for path, size in outputs)
+
+
 def _checked_size(path: Path) -> int:
     size = path.stat().st_size
     endings = _ENDINGS.get(path.suffix)
@@ -244,19 +250,29 @@ def _checked_size(path: Path) -> int:
 
 @contextmanager
 def open_workspace(
-    root: Path, record: SequenceRecord, stages: tuple[Stage, ...], *, overwrite: bool = False
+    root: Path,
+    record: SequenceRecord,
+    stages: tuple[Stage, ...],
+    *,
+    overwrite: bool = False,
+    movable: Container[str] | None = None,
 ) -> Iterator[Workspace]:
     """Lock the sequence, find what an earlier run left, and yield its workspace.
 
     ``record`` is what a fresh sequence starts with; a record on disk with the same instance id is
-    continued. If it lies under another class label, its folder moves to the new one. A ROOT that is
+    continued. If it lies under another class label, its folder moves to the new one, unless ``movable`` does
+    not hold its id. A ROOT that is
     read-only and holds the sequence is opened without a lock: a run that has nothing to do succeeds, and
     anything that would write raises OutputError.
 
     Raises
     ------
     OutputError
-        ROOT cannot be written, or another process builds the same sequence.
+        ROOT cannot be written.
+    InUse
+        Another process builds the same sequence.
+    SequenceRejected
+        The sequence lies under another class label and may not move.
     """
     folder = root / record.class_label / record.instance_id
     if not overwrite and (folder / RECORD_NAME).is_file() and not os.access(root, os.W_OK):
@@ -270,7 +286,7 @@ def open_workspace(
         workspace = Workspace(root, record, stages)
         try:
             _remove(workspace.scratch_root)
-            _adopt(root, folder)
+            _adopt(root, folder, movable)
             _remove_leftovers(folder)
             if overwrite:
                 _remove_sequence(folder, stages)
@@ -295,13 +311,15 @@ def _continue_record(folder: Path, fresh: SequenceRecord) -> SequenceRecord:
     except FormatError as error:
         logger.warning("%s The sequence is built again.", error)
         return fresh
-    record = dataclasses.replace(old, class_label=fresh.class_label)
+    licence = old.licence if fresh.licence is None else fresh.licence
+    consent = old.consent if fresh.consent is None else fresh.consent
+    record = dataclasses.replace(old, class_label=fresh.class_label, licence=licence, consent=consent)
     if record != old:
         write_record(folder, record)
     return record
 
 
-def _adopt(root: Path, folder: Path) -> None:
+def _adopt(root: Path, folder: Path, movable: Container[str] | None) -> None:
     """Move the same sequence here from another class label."""
     for other in sorted(root.glob(f"*/{folder.name}")):
         if other == folder or other.parent.name.startswith(".") or not (other / RECORD_NAME).is_file():
@@ -309,6 +327,10 @@ def _adopt(root: Path, folder: Path) -> None:
         if folder.exists():
             logger.warning("%s and %s hold the same capture; the second is left alone.", folder, other)
             continue
+        if movable is not None and folder.name not in movable:
+            raise SequenceRejected(
+                "duplicate_source", f"The same capture is {other.parent.name}/{other.name} of this dataset."
+            )
         logger.info("the class label changed: %s moves to %s", other, folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         other.rename(folder)

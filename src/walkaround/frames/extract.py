@@ -17,7 +17,7 @@ from walkaround.frames.measure import SHARPNESS_LONG_SIDE_PX, focus, sharpness
 from walkaround.frames.motion import TRACK_LONG_SIDE_PX, MotionMeter, is_near_duplicate
 from walkaround.frames.options import FramesOptions
 from walkaround.io.atomic import output_error
-from walkaround.io.image import decode_photo, read_file, shrink, write_jpeg
+from walkaround.io.image import MAX_PIXELS, decode_photo, read_file, shrink, write_jpeg
 from walkaround.io.video import VideoReader
 from walkaround.io.video_frame import DecodedFrame
 from walkaround.types import ByteArray, CaptureInfo, Frame, Progress, no_progress
@@ -139,7 +139,8 @@ class _Writer:
 
     def _write(self, picture: DecodedFrame | Path, path: Path) -> _Written:
         if isinstance(picture, Path):
-            image = decode_photo(read_file(picture), str(picture)).image_srgb
+            # the capture stage has seen its size, and what the user allows
+            image = decode_photo(read_file(picture), str(picture), max_pixels=None).image_srgb
             image = shrink(image, self._options.long_side_px)
         else:
             image = picture.image_srgb(self._options.long_side_px)
@@ -168,7 +169,8 @@ def _pick_frames(
     meter = MotionMeter(duration_s=capture.duration_s, interval_s=interval_s)
     frames: list[Frame] = []
     before: ByteArray | None = None
-    with VideoReader(source, num_threads=num_threads) as reader:
+    max_pixels = max(MAX_PIXELS, capture.width * capture.height)
+    with VideoReader(source, num_threads=num_threads, max_pixels=max_pixels) as reader:
         decoded = _watched(reader, meter, capture.duration_s, progress)
         keep_all = capture.num_frames <= options.num_frames
         for best in decoded if keep_all else _sharpest(decoded, interval_s, options.num_frames):
