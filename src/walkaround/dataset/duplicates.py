@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +25,7 @@ from walkaround.dataset.fingerprint import (
     object_crops,
     to_vectors,
 )
+from walkaround.dataset.groups import connected
 from walkaround.dataset.neighbours import candidate_pairs, distances
 from walkaround.dataset.rows import opened_catalog
 from walkaround.dataset.same_object import View, agreement, find_views
@@ -149,24 +150,6 @@ def write_duplicates(
         "groups": found.groups,
     }
     write_json(root / DUPLICATES_NAME, value)
-
-
-def connected(pairs: Iterator[tuple[str, str]] | Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
-    """Return the groups of names that pairs connect, each sorted."""
-    parent: dict[str, str] = {}
-
-    def top(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for a, b in pairs:
-        parent[top(a)] = top(b)
-    groups: dict[str, list[str]] = {}
-    for name in parent:
-        groups.setdefault(top(name), []).append(name)
-    return tuple(sorted(tuple(sorted(group)) for group in groups.values()))
 
 
 def _plain(pair: DuplicatePair) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from walkaround.types import Float32Array, IntArray, Progress, no_progress
 _BLOCK = 512
 _SAMPLE = 20_000
 _DIMENSIONS = 96
+_FEW = 5_000
 
 
 def candidate_pairs(
@@ -79,8 +80,8 @@ def _nearest(vectors: Float32Array, members: IntArray, count: int) -> Iterator[t
 
 
 def _reduced(vectors: Float32Array) -> Float32Array:
-    """Turn the vectors to their principal axes and keep the first 96; a fixed sample gives the axes."""
-    if vectors.shape[1] <= _DIMENSIONS:
+    """Turn many vectors to their principal axes and keep the first 96; a fixed sample gives the axes."""
+    if len(vectors) < _FEW or vectors.shape[1] <= _DIMENSIONS:
         return vectors
     mean = vectors.mean(axis=0)
     sample = vectors[:: max(1, len(vectors) // _SAMPLE)] - mean
