@@ -1,0 +1,244 @@
+"""Batches that lose a worker, their driver, the disk: nothing lost, nothing doubled, the same bytes at last.
+
+Processes are really killed and disks really full; only the stages are fakes (tests/faults.py), which crash,
+hang or fail where a capture says so. ``WALKAROUND_KILL_ALL=1`` adds 20 runs with real stages and kills at
+random moments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.batches import build, builds, collection, dataset, gone, kill, outcomes, start, wait_until
+from walkaround.dataset.catalog import read_catalog
+from walkaround.simulate import SimulateOptions, simulate_capture
+
+FINE = {"cup/a.mp4": "slow", "cup/b.mp4": "slow", "mug/c.mp4": "slow", "mug/d.mp4": "slow"}
+
+
+@pytest.fixture(scope="module")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four captures that are accepted."""
+    return collection(tmp_path_factory.mktemp("captures"), FINE)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(captures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The dataset that they become when nothing happens."""
+    root = tmp_path_factory.mktemp("undisturbed") / "root"
+    code, _, err = build(captures, root, "--workers", "2")
+    assert code == 0 and "4 of 4 captures: 4 accepted, 0 rejected, 0 failed" in err
+    return dataset(root)
+
+
+def test_a_killed_worker_costs_an_attempt(
+    captures: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    with start(captures, root, "--workers", "2", WALKAROUND_TEST_SLOW_S="1") as driver:
+        (pid, *_) = wait_until(lambda: builds(driver.pid))
+        wait_until(lambda: list(root.glob("[!.]*/*/sequence.json")))
+        assert kill(pid)
+        _, err = driver.communicate(timeout=60)
+    assert driver.returncode == 0, err
+    assert err.count("its process died (SIGKILL") == 1 and "it is tried again" in err
+    assert dataset(root) == undisturbed
+    assert sorted(outcomes(root).values()) == [["accepted"]] * 4
+
+
+@pytest.mark.parametrize("when", ["[!.]*/*/sequence.json", "[!.]*/*/images", "catalog.parquet"])
+def test_a_killed_driver_then_the_same_command(
+    captures: Path, undisturbed: dict[str, bytes], tmp_path: Path, when: str
+) -> None:
+    root = tmp_path / "root"
+    with start(captures, root, "--workers", "2") as driver:
+        wait_until(lambda: list(root.glob(when)))
+        children = builds(driver.pid)
+        driver.kill()
+        driver.communicate(timeout=60)
+    assert wait_until(lambda: all(gone(pid) for pid in children)) is True
+    code, _, err = build(captures, root, "--workers", "2")
+    assert code == 0 and "4 of 4 captures" in err
+    assert dataset(root) == undisturbed
+    assert not list((root / ".work").glob("*.lock"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_batch_that_is_told_to_end(
+    captures: Path, undisturbed: dict[str, bytes], tmp_path: Path, number: signal.Signals
+) -> None:
+    root = tmp_path / "root"
+    with start(captures, root, "--workers", "2", WALKAROUND_TEST_SLOW_S="30") as driver:
+        children = wait_until(lambda: len(builds(driver.pid)) == 2 and builds(driver.pid))
+        wait_until(lambda: list(root.glob("[!.]*/*/sequence.json")))
+        driver.send_signal(number)
+        _, err = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert err.count("interrupted; the same command continues") == 1 and "Traceback" not in err
+    assert all(gone(pid) for pid in children)
+    assert json.loads((root / ".work/batch/progress.json").read_text())["state"] == "interrupted"
+    assert build(captures, root, "--workers", "2")[0] == 0
+    assert dataset(root) == undisturbed
+
+
+def test_bad_captures_among_good_ones(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    """Crash, hang, bug: tried twice, then set aside with a log. Corrupt: rejected. The others: as ever."""
+    bad = {"cup/secret.mp4": "segfault", "cup/stuck.mp4": "hang", "mug/bug.mp4": "boom"}
+    rest = {"mug/torn.mp4": "corrupt", "mug/flaky.mp4": "once"}
+    captures = collection(tmp_path / "captures", {**FINE, **bad, **rest})
+    root = tmp_path / "root"
+    command = ("--workers", "2", "--stage-time-limit-s", "3", "--json")
+    code, out, err = build(captures, root, *command)
+    assert code == 1
+    *lines, total = [json.loads(line) for line in out.splitlines()]
+    assert len(lines) == 9 and len({line["key"] for line in lines}) == 9
+    found = sorted((line["outcome"], line["message"].partition(" ")[0]) for line in lines)
+    assert found == [
+        *[("accepted", "")] * 5,
+        ("failed", "OutOfTime"), ("failed", "RuntimeError"), ("failed", "SIGSEGV"),
+        ("rejected", "the"),
+    ]  # fmt: skip
+    assert total["total"]["failed"] == 3 and total["total"]["reasons"] == {"unreadable_input": 1}
+    logs = {path.stem: path.read_text() for path in (root / ".work/batch/failed").iterdir()}
+    assert set(logs) == {line["key"] for line in lines if line["outcome"] == "failed"}
+    assert all("== attempt 1" in log and "== attempt 2" in log for log in logs.values())
+    told = "".join(logs.values()) + (root / ".work/batch/journal.jsonl").read_text()
+    assert not any(name in told for name in ("secret", "stuck", "bug.mp4", "torn", "captures"))
+    (flaky,) = [line for line in lines if line["outcome"] == "accepted" and line["key"] in err]
+    good = {name: data for name, data in dataset(root).items() if name in undisturbed}
+    for name in ("catalog.parquet", "dataset.json"):
+        del good[name]
+    assert good == {name: data for name, data in undisturbed.items() if name in good}
+    assert set(undisturbed) - set(good) == {"catalog.parquet", "dataset.json"}
+    before = dataset(root)
+    code, out, err = build(captures, root, *command)
+    assert code == 1 and "8 of them before" in err and "process died" not in err
+    assert dataset(root) == before
+    assert flaky["class_label"] == "mug"
+
+
+def test_what_was_set_aside_can_be_tried_again(tmp_path: Path) -> None:
+    captures = collection(tmp_path / "captures", {"mug/a.mp4": "slow", "mug/b.mp4": "once"})
+    root = tmp_path / "root"
+    assert build(captures, root, "--retries", "0")[0] == 1
+    assert build(captures, root, "--retries", "0")[0] == 1
+    assert build(captures, root, "--retry-failed")[0] == 0
+    assert not list((root / ".work/batch/failed").iterdir())
+    assert len(read_catalog(root)) == 2
+    assert build(captures, root)[0] == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[str], None]]]:
+    """A disk of 1 MB, and a function that makes it larger or read-only."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*options: str) -> bool:
+        command = ["mount", *options, str(folder)]
+        try:
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except OSError:
+            return False
+
+    if not mount("-t", "tmpfs", "-o", "size=1m", "none"):
+        pytest.skip("cannot mount a small disk here")
+    yield folder, lambda option: mount("-o", f"remount,{option}") or pytest.fail("cannot remount")
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_the_batch_with_one_message(
+    captures: Path, undisturbed: dict[str, bytes], small_disk: tuple[Path, Callable[[str], None]]
+) -> None:
+    folder, remount = small_disk
+    root = folder / "root"
+    code, _, err = build(captures, root, "--workers", "2")
+    assert code == 2
+    assert err.count("error: ") == 1 and "disk is full" in err and "died" not in err
+    remount("size=400m")
+    assert build(captures, root, "--workers", "2")[0] == 0
+    assert dataset(root) == undisturbed
+
+
+def test_a_disk_that_fills_up_in_the_middle(
+    captures: Path, undisturbed: dict[str, bytes], small_disk: tuple[Path, Callable[[str], None]]
+) -> None:
+    folder, remount = small_disk
+    remount("size=400m")
+    root = folder / "root"
+    with start(captures, root, "--workers", "1") as driver:
+        wait_until((root / "catalog.parquet").exists)
+        with (folder / "ballast").open("wb") as ballast:
+            try:
+                while True:
+                    ballast.write(bytes(1 << 16))
+                    ballast.flush()
+            except OSError:
+                pass
+        _, err = driver.communicate(timeout=60)
+    assert driver.returncode == 2 and err.count("error: ") == 1 and "disk is full" in err
+    (folder / "ballast").unlink()
+    assert build(captures, root, "--workers", "2")[0] == 0
+    assert dataset(root) == undisturbed
+
+
+def test_a_read_only_output(
+    captures: Path, undisturbed: dict[str, bytes], small_disk: tuple[Path, Callable[[str], None]]
+) -> None:
+    folder, remount = small_disk
+    remount("ro")
+    code, _, err = build(captures, folder / "root", "--workers", "2")
+    assert code == 2 and err.count("error: ") == 1 and "cannot be written" in err
+    remount("rw,size=400m")
+    assert build(captures, folder / "root", "--workers", "2")[0] == 0
+    assert dataset(folder / "root") == undisturbed
+
+
+REAL = ("--workers", "2", "--cameras.learned", "off", "--depth.max-size", "160", "--masks.grid", "64")
+
+
+@pytest.fixture(scope="module")
+def real_captures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three rendered walk-arounds."""
+    folder = tmp_path_factory.mktemp("real")
+    for seed in (1, 2, 3):
+        options = SimulateOptions(size=(320, 240), num_frames=12, arc_deg=140, seed=seed, samples=1)
+        made = simulate_capture(folder / f"made{seed}", options=options)
+        target = folder / "captures" / ("mug" if seed < 3 else "cup") / f"{seed}.mp4"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made.video_path.rename(target)
+    return folder / "captures"
+
+
+@pytest.mark.skipif("WALKAROUND_KILL_ALL" not in os.environ, reason="WALKAROUND_KILL_ALL is not set")
+def test_twenty_random_kills_with_real_stages(real_captures: Path, tmp_path: Path) -> None:
+    """A worker or the driver is killed at a random moment; then the same command. About ten minutes."""
+    started = time.monotonic()
+    assert build(real_captures, tmp_path / "undisturbed", *REAL, fakes=False)[0] in (0, 3)
+    whole_s = time.monotonic() - started
+    expected = dataset(tmp_path / "undisturbed")
+    rng = random.Random(0)
+    for run in range(20):
+        root, what = tmp_path / f"run{run}", ("worker", "driver")[run % 2]
+        moment = rng.uniform(0.0, whole_s)
+        with start(real_captures, root, *REAL, fakes=False) as driver:
+            time.sleep(moment)
+            victims = [driver.pid] if what == "driver" else builds(driver.pid)
+            hit = bool(victims) and kill(rng.choice(victims))
+            driver.communicate(timeout=600)
+        assert build(real_captures, root, *REAL, fakes=False)[0] in (0, 3)
+        assert dataset(root) == expected, f"run {run}: {what} killed after {moment:.1f} s"
+        rows = read_catalog(root)
+        assert len(rows) == len({row["instance_id"] for row in rows}) == 3
+        sys_line = f"run {run}: {what} {'killed' if hit else 'had ended'} after {moment:.1f} s: equal\n"
+        with (tmp_path / "campaign.txt").open("a") as log:
+            log.write(sys_line)
