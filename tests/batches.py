@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,49 @@ def kill(pid: int, number: int = signal.SIGKILL) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+class Nodes:
+    """The cluster of tests/ray_nodes.py."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.address = self._line()
+
+    def __call__(self, word: str) -> str:
+        assert self._process.stdin is not None
+        self._process.stdin.write(word + "\n")
+        self._process.stdin.flush()
+        return self._line()
+
+    def builds(self) -> list[int]:
+        """Return the processes in which the cluster builds sequences."""
+        return [pid for pid in process_tree(self._process.pid) if b"_child" in command_line(pid)]
+
+    def workers(self) -> list[int]:
+        """Return Ray's processes that run a task now."""
+        return [pid for pid in process_tree(self._process.pid) if b"ray::walkaround" in command_line(pid)]
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+@contextmanager
+def ray_nodes(folder: Path, *, fakes: bool = True) -> Iterator[Nodes]:
+    """Run a cluster of a head and two nodes with a CPU each."""
+    with (
+        (folder / "nodes.log").open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.ray_nodes"],
+            cwd=REPOSITORY,
+            env=environment(fakes=fakes),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        cluster = Nodes(process)
+        yield cluster
+        cluster("quit")

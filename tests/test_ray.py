@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.batches import (
-    REPOSITORY,
+    Nodes,
     build,
     collection,
     command_line,
     dataset,
-    environment,
     kill,
     outcomes,
+    ray_nodes,
     start,
     wait_until,
 )
@@ -95,49 +94,10 @@ def raylets(pid: int) -> list[int]:
     return [child for child in process_tree(pid) if b"raylet/raylet" in command_line(child)]
 
 
-class Nodes:
-    """The cluster of tests/ray_nodes.py."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.address = self._line()
-
-    def __call__(self, word: str) -> str:
-        assert self._process.stdin is not None
-        self._process.stdin.write(word + "\n")
-        self._process.stdin.flush()
-        return self._line()
-
-    def builds(self) -> list[int]:
-        """Return the processes in which the cluster builds sequences."""
-        return [pid for pid in process_tree(self._process.pid) if b"_child" in command_line(pid)]
-
-    def workers(self) -> list[int]:
-        """Return Ray's processes that run a task now."""
-        return [pid for pid in process_tree(self._process.pid) if b"ray::walkaround" in command_line(pid)]
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Nodes]:
-    with (
-        (tmp_path / "nodes.log").open("w") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.ray_nodes"],
-            cwd=REPOSITORY,
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as process,
-    ):
-        cluster = Nodes(process)
+    with ray_nodes(tmp_path) as cluster:
         yield cluster
-        cluster("quit")
 
 
 @needs_ray
