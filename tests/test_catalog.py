@@ -267,7 +267,7 @@ def test_a_killed_batch_is_reconciled(tmp_path: Path, monkeypatch: pytest.Monkey
     for record in records:
         _store(tmp_path, record)
     with CatalogWriter(tmp_path) as writer:
-        assert len(writer.reconciled.rows) == 40  # there was no catalogue
+        assert len(writer.reconciled.changed) == 40  # there was no catalogue
     differing = _damaged(tmp_path)
     read: list[str] = []
     monkeypatch.setattr(
@@ -275,16 +275,19 @@ def test_a_killed_batch_is_reconciled(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     with CatalogWriter(tmp_path) as writer:
         assert set(read) == differing and len(read) == 4
-        assert len(writer.reconciled.rows) == 3 and len(writer.reconciled.gone) == 3
+        assert len(writer.reconciled.changed) == 4 and len(writer.reconciled.gone) == 2
         after = _bytes(tmp_path)
     rebuild_catalog(tmp_path)
     assert after == _bytes(tmp_path) and len(read_catalog(tmp_path)) == 39
-    before = (tmp_path / "catalog.parquet").stat().st_mtime_ns
     read.clear()
     with CatalogWriter(tmp_path):
         pass
-    assert (tmp_path / "catalog.parquet").stat().st_mtime_ns == before
     assert read == [f"{1:012x}"]  # the broken one, as there is no row of it
+    shutil.rmtree(tmp_path / "class 1" / read.pop())
+    before = (tmp_path / "catalog.parquet").stat().st_mtime_ns
+    with CatalogWriter(tmp_path):
+        pass
+    assert (tmp_path / "catalog.parquet").stat().st_mtime_ns == before and not read
 
 
 @pytest.mark.parametrize("name", ["catalog.parquet", ".work/catalog/seen.parquet"])

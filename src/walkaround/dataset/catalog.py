@@ -8,11 +8,13 @@ while a write runs together with the next one.
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,10 +33,19 @@ from walkaround.dataset.reconcile import (
     Difference,
     Seen,
     find_difference,
-    rows_on_disk,
+    list_sequences,
+    read_rows,
     write_seen,
 )
-from walkaround.dataset.rows import CATALOG_NAME, catalog_row, merge_catalog, read_catalog, write_catalog
+from walkaround.dataset.rows import (
+    CATALOG_NAME,
+    SPILL_NAME,
+    catalog_row,
+    merge_catalog,
+    opened_catalog,
+    read_catalog,
+    write_catalog,
+)
 from walkaround.dataset.schema import RECORD_NAME, SequenceRecord
 from walkaround.errors import FormatError, OutputError, WalkaroundError
 from walkaround.io.atomic import output_error
@@ -44,6 +55,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_SHARE = 0.05
 """Writing may take this share of the time; where it would take more, rows wait for each other."""
+_MAX_PAUSE_S = 60.0
 
 
 def update_dataset(root: Path, record: SequenceRecord, *, classes: ClassTable | Path | None = None) -> None:
@@ -72,7 +84,10 @@ def update_dataset(root: Path, record: SequenceRecord, *, classes: ClassTable | 
 def rebuild_catalog(root: Path) -> int:
     """Write the catalogue again from every ``sequence.json`` under ROOT; return the number of rows."""
     with locked(_lock_path(root), wait=True, message=""):
-        return _rebuild(root)
+        _rebuild(root)
+        with opened_catalog(root) as database:
+            count: int = database.table("catalog").count("*").fetchall()[0][0]
+    return count
 
 
 @dataclass
@@ -196,10 +211,10 @@ class CatalogWriter:
                 self._changed.wait_for(lambda: self._closing, timeout=pause_s)
                 taken, self._waiting = self._waiting, _Waiting()
                 closing = self._closing
-            start = time.monotonic()
+            start = time.thread_time()
             if taken.rows:
                 self._write(taken)
-            pause_s = (time.monotonic() - start) * (1 / _MAX_SHARE - 1)
+            pause_s = min((time.thread_time() - start) * (1 / _MAX_SHARE - 1), _MAX_PAUSE_S)
             if closing:
                 return
 
@@ -233,6 +248,8 @@ def _remove_leftovers(root: Path) -> None:
             path = root / name
             for temporary in path.parent.glob(f".{path.stem}.*.tmp{path.suffix}"):
                 temporary.unlink()
+        if (root / SPILL_NAME).is_dir():
+            shutil.rmtree(root / SPILL_NAME)
     except OSError as error:
         raise output_error(root, error) from error
 
@@ -250,31 +267,34 @@ def _is_up_to_date(root: Path, record: SequenceRecord, table: ClassTable | None)
     return rows[0] == catalog_row(record, class_id=class_id, entry_key=rows[0]["entry_key"])
 
 
-def _merge_or_rebuild(root: Path, rows: list[dict[str, Any]], gone: tuple[tuple[str, str], ...] = ()) -> None:
+def _merge_or_rebuild(root: Path, rows: list[dict[str, Any]]) -> None:
     ids = class_ids(read_description(root))
     if (root / CATALOG_NAME).exists():
         try:
-            merge_catalog(root, rows, gone=gone, ids=ids)
+            merge_catalog(root, rows, ids=ids)
             return
         except FormatError as error:
             logger.warning("%s It is written again.", error)
-    keys = {row["instance_id"] for row in rows}
-    write_catalog(root, [row for row in rows_on_disk(root) if row["instance_id"] not in keys] + rows, ids=ids)
+    fresh = {row["instance_id"] for row in rows}
+    known = read_rows(root, (key for key in list_sequences(root) if key[1] not in fresh))
+    write_catalog(root, chain(known, rows), ids=ids)
 
 
-def _rebuild(root: Path) -> int:
-    rows = rows_on_disk(root)
-    write_catalog(root, rows, ids=class_ids(read_description(root)))
-    return len(rows)
+def _rebuild(root: Path) -> None:
+    write_catalog(root, read_rows(root, list_sequences(root)), ids=class_ids(read_description(root)))
 
 
 def _reconcile(root: Path, classes: ClassTable | None) -> Difference:
     """Bring the catalogue in line with the sequences on disk; write nothing when it is."""
     ids_changed = update_description(root, (), classes)
     difference = find_difference(root)
-    if difference.broken:
+    changed, broken = difference.changed, list[tuple[str, str]]()
+    if difference.broken or (changed and not (root / CATALOG_NAME).exists()):
         _rebuild(root)
-    elif difference.rows or difference.gone or ids_changed:
-        _merge_or_rebuild(root, list(difference.rows), difference.gone)
-    write_seen(root, difference.seen, gone=difference.gone)
+    elif changed or difference.gone or ids_changed:
+        rows = read_rows(root, changed, broken=broken)
+        ids = class_ids(read_description(root))
+        merge_catalog(root, rows, gone=(*difference.gone, *changed), ids=ids)
+    seen = {key: state for key, state in changed.items() if key not in set(broken)}
+    write_seen(root, seen, gone=difference.gone)
     return difference

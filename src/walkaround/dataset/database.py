@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,17 @@ def read_text_columns(
 def load_rows(
     database: duckdb.DuckDBPyConnection,
     name: str,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
     columns: Mapping[str, str],
 ) -> None:
-    """Make a temporary table of rows; ``columns`` is name -> DuckDB's type."""
+    """Make a temporary table of rows, a few at a time; ``columns`` is name -> DuckDB's type."""
     listed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
     database.execute(f"CREATE TEMP TABLE {name} ({listed})")
     insert = f"INSERT INTO {name} SELECT row.* FROM (SELECT unnest(from_json($rows, $shape)) AS row)"
-    for start in range(0, len(rows), _CHUNK):
-        values = {"rows": json.dumps(rows[start : start + _CHUNK]), "shape": json.dumps([dict(columns)])}
-        database.execute(insert, values)
+    shape = json.dumps([dict(columns)])
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, _CHUNK)):
+        database.execute(insert, {"rows": json.dumps(chunk), "shape": shape})
 
 
 def first_line(error: Exception) -> str:

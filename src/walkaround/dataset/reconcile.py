@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,14 +48,12 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What the catalogue lacks."""
+    """Where the catalogue may be wrong. A sequence is named by class label and instance id."""
 
-    rows: tuple[dict[str, Any], ...] = ()
-    """Of sequences without a row, and of those whose record may have changed since."""
+    changed: Mapping[tuple[str, str], Seen] = field(default_factory=dict)
+    """Sequences without a row, and those whose record may have changed since -> their state."""
     gone: tuple[tuple[str, str], ...] = ()
-    """Class label and instance id of rows without a readable record."""
-    seen: Mapping[tuple[str, str], Seen] = field(default_factory=dict)
-    """Class label and instance id -> state of the records that were read."""
+    """Rows without a sequence."""
     broken: bool = False
     """The catalogue itself cannot be read though sequences are there."""
 
@@ -69,21 +67,28 @@ def find_difference(root: Path) -> Difference:
     except FormatError as error:
         if (root / CATALOG_NAME).exists():
             logger.warning("%s It is written again.", error)
-            return Difference(broken=True, seen=on_disk)
+            return Difference(broken=True, changed=on_disk)
         keys = set()
     seen = _read_seen(root)
-    changed = [key for key, state in on_disk.items() if key not in keys or seen.get(key) != state]
-    rows = {key: row for key in changed if (row := _row(root, key)) is not None}
-    gone = [key for key in keys if key not in on_disk]
-    gone += [key for key in changed if key in keys and key not in rows]
-    return Difference(
-        rows=tuple(rows.values()), gone=tuple(sorted(gone)), seen={key: on_disk[key] for key in rows}
-    )
+    changed = {key: state for key, state in on_disk.items() if key not in keys or seen.get(key) != state}
+    return Difference(changed=changed, gone=tuple(sorted(keys - on_disk.keys())))
 
 
-def rows_on_disk(root: Path) -> list[dict[str, Any]]:
-    """Return the rows of every readable ``sequence.json`` under ROOT."""
-    return [row for key, _ in _states(root) if (row := _row(root, key)) is not None]
+def read_rows(
+    root: Path, keys: Iterable[tuple[str, str]], *, broken: list[tuple[str, str]] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of sequences; warn about unreadable ones and list them in ``broken``."""
+    for key in keys:
+        row = _row(root, key)
+        if row is not None:
+            yield row
+        elif broken is not None:
+            broken.append(key)
+
+
+def list_sequences(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield class label and instance id of every sequence under ROOT, sorted."""
+    return (key for key, _ in _states(root))
 
 
 def write_seen(

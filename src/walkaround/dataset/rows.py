@@ -6,7 +6,7 @@ from the old file to the new one inside DuckDB, so that changing one row of 200,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from walkaround.io.atomic import atomic_path
 from walkaround.io.room import check_room_left
 
 CATALOG_NAME = "catalog.parquet"
+SPILL_NAME = ".catalog.spill"
+"""What does not fit into DuckDB's memory while the catalogue is written."""
 
 CATALOG_COLUMNS = {
     "class_label": "VARCHAR",
@@ -128,7 +130,7 @@ def opened_catalog(root: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
 
 
 def write_catalog(
-    root: Path, rows: Sequence[Mapping[str, Any]], *, ids: Mapping[str, str] | None = None
+    root: Path, rows: Iterable[Mapping[str, Any]], *, ids: Mapping[str, str] | None = None
 ) -> None:
     """Write the catalogue with these rows alone.
 
@@ -142,9 +144,9 @@ def write_catalog(
 
 def merge_catalog(
     root: Path,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
     *,
-    gone: Sequence[tuple[str, str]] = (),
+    gone: Iterable[tuple[str, str]] = (),
     ids: Mapping[str, str] | None = None,
 ) -> None:
     """Put rows into the catalogue in place of those with the same instance id; keep all others.
@@ -154,7 +156,7 @@ def merge_catalog(
     rows
         As :func:`catalog_row` makes them. A row without ``entry_key`` keeps the one that it had.
     gone
-        Class label and instance id of rows to drop.
+        Class label and instance id of old rows to drop.
     ids
         Class label -> class id, for all rows.
 
@@ -191,14 +193,14 @@ ORDER BY rows.class_label, rows.instance_id
 
 def _write(
     root: Path,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
     ids: Mapping[str, str],
-    gone: Sequence[tuple[str, str]],
+    gone: Iterable[tuple[str, str]],
     *,
     keep: bool,
 ) -> None:
     path = root / CATALOG_NAME
-    settings = {"memory_limit": _MEMORY_LIMIT, "temp_directory": str(root / ".work" / "catalog.spill")}
+    settings = {"memory_limit": _MEMORY_LIMIT, "temp_directory": str(root / SPILL_NAME)}
     opened = opened_catalog(root, **settings) if keep else connect(**settings)
     with atomic_path(path) as temporary, opened as database:
         load_rows(database, "fresh", rows, CATALOG_COLUMNS)

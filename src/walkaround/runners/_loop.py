@@ -149,7 +149,7 @@ class BatchLoop:
         if record is None:
             return False
         self._owners[record.instance_id] = entry.key
-        if self._catalog.reconciled.rows or self._catalog.reconciled.broken:
+        if self._catalog.reconciled.changed or self._catalog.reconciled.broken:
             self._catalog.add(record, entry)  # its row was made from the record, which knows no entry
         self._tracker.end(old, record, skipped=True)
         return True
