@@ -125,15 +125,16 @@ def abort_in_a_stage(source: Path, root: Path, *, options: Any, progress: Progre
         os.abort()
 
 
-def build_fakes(source: Path, root: Path, *, options: Any, progress: Progress) -> SequenceRecord:
+def build_fakes(source: str, root: Path, *, options: Any, progress: Progress) -> SequenceRecord:
     """Build with fake stages; hang in the depth stage when the source says so."""
+    content = Path(source).read_bytes()
     for target, function in fakes.PATCHES.items():
         module, name = target.rsplit(".", 1)
         setattr(importlib.import_module(module), name, function)
-    if source.read_bytes() == b"hang":
+    if content == b"hang":
         depth: Any = importlib.import_module("walkaround.depth")
         depth.write_depth_maps = lambda *_, **__: hang(root / "started", deaf=False, progress=progress)
-    if source.read_bytes() == b"abort":
+    if content == b"abort":
         depth = importlib.import_module("walkaround.depth")
         depth.write_depth_maps = lambda *_, **__: die(signal.SIGABRT, progress=progress)
     return build_sequence(source, root, options=options, progress=progress)

@@ -6,6 +6,7 @@
     ├── UsageError            wrong options or arguments                      exit 2
     ├── InputError            the input cannot be read at all                 exit 2
     ├── OutputError           the output cannot be written (read-only, full)  exit 2
+    │   └── InUse             another process is at work there                exit 2
     ├── FormatError           a file of a dataset is not what it should be    exit 2
     ├── ProcessDied           the process of one build was aborted or killed  exit 1
     │   ├── OutOfTime         it reached its time limit, or a stage its own   exit 1
@@ -30,6 +31,10 @@ class InputError(WalkaroundError):
 
 class OutputError(WalkaroundError):
     """The output folder cannot be written to, or the disk is full."""
+
+
+class InUse(OutputError):
+    """Another process is at work on the same output; waiting helps."""
 
 
 class FormatError(WalkaroundError):

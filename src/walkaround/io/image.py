@@ -15,10 +15,10 @@ from walkaround.errors import InputError, OutputError
 from walkaround.io.atomic import write_bytes
 from walkaround.io.exif import read_exif
 from walkaround.io.image_size import stated_size_wh
+from walkaround.io.suffixes import HEIC_SUFFIXES as HEIC_SUFFIXES
+from walkaround.io.suffixes import PHOTO_SUFFIXES as PHOTO_SUFFIXES
 from walkaround.types import ByteArray
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
-HEIC_SUFFIXES = frozenset({".heic", ".heif", ".avif"})
 MAX_PIXELS = 120_000_000
 """Of one picture, unless a caller allows more: 12,000 x 10,000, of which a decoder makes 360 MB."""
 _MAX_FILE_BYTES = 1 << 30
