@@ -39,7 +39,6 @@ NETWORK_MODULES = {
     "requests",
     "httpx",
     "aiohttp",
-    "socket",
     "ftplib",
     "fsspec",
 }
