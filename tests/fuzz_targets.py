@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ from walkaround.quality.truth import read_truth
 from walkaround.runners.journal import read_histories
 from walkaround.runners.progress import read_snapshot
 
+CAMPAIGN = int(os.environ.get("WALKAROUND_FUZZ_CASES", "0"))
+"""Cases of a long run; 0 for the short one, which takes small files only."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -53,7 +57,8 @@ def _videos(folder: Path) -> dict[str, bytes]:
     )
     front = clips.write_video(folder / "front.mp4", images, container_options={"movflags": "faststart"})
     cut = clips.write_video(folder / "cut.mp4", images, container_options={"movflags": "frag_keyframe"})
-    return files | {path.name: path.read_bytes() for path in (turned, front, cut)}
+    real = sorted(Path(os.environ.get("WALKAROUND_TEST_DATA", "")).glob("captures/*.mp4")) if CAMPAIGN else []
+    return files | {path.name: path.read_bytes() for path in (turned, front, cut, *real)}
 
 
 def _read_video(path: Path, root: Path) -> None:
@@ -122,6 +127,7 @@ def _read_record(path: Path, root: Path) -> None:
     rebuild_catalog(path.parents[2])
     read_catalog(path.parents[2])
     write_report(path.parent, root / "report.html")
+    assert "<script>alert" not in (root / "report.html").read_text(encoding="utf-8")
 
 
 def _catalogs(folder: Path) -> dict[str, bytes]:

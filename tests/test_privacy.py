@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import json
 import re
+import shutil
 import struct
 import urllib.parse
 import zipfile
@@ -19,9 +20,11 @@ import pytest
 
 from tests import private_captures as private
 from walkaround.cameras.options import CamerasOptions
+from walkaround.dataset.manifest import read_captures
 from walkaround.errors import WalkaroundError
 from walkaround.frames.options import FramesOptions
 from walkaround.pipeline import BuildOptions, build_sequence
+from walkaround.runners.batch import BatchOptions, build_batch
 from walkaround.simulate import simulate_capture
 from walkaround.simulate.options import SimulateOptions
 from walkaround.types import ByteArray
@@ -192,3 +195,23 @@ def test_rejected_and_damaged_captures(tmp_path: Path, images: list[ByteArray]) 
     with pytest.raises(WalkaroundError):
         build_sequence(source / f"{private.PERSON} 2.JPG", root, options=OPTIONS)
     search(root, secrets(str(tmp_path)))
+
+
+def test_a_batch_and_its_logs(tmp_path: Path, images: list[ByteArray]) -> None:
+    """The journal, the logs of processes that died and the catalogue know captures by their keys."""
+    folder = tmp_path / f"Sammlung {private.PERSON}" / "mug"
+    still = private.write_video(folder / f"{private.PERSON} 1.mov", [images[0]] * 9)
+    (folder / f"{private.PERSON} 2.mov").write_bytes(still.read_bytes()[:3000])
+    make_source("archive", folder / "x", [images[0]] * 9).rename(folder / f"{private.PERSON} 3.zip")
+    shutil.rmtree(folder / "x")
+    root, wanted = tmp_path / "root", secrets(str(tmp_path))
+    entries = read_captures(folder.parent)
+    assert len(entries) == 3
+    result = build_batch(entries, root, options=BatchOptions(workers=1), build=OPTIONS)
+    assert (result.snapshot.rejected, result.snapshot.failed) == (3, 0)
+    assert search(root, wanted) > 6
+    limits = BatchOptions(workers=1, time_limit_s=0.05, retries=0)
+    again = dataclasses.replace(OPTIONS, seed=1)
+    assert build_batch(entries, root, options=limits, build=again).snapshot.failed == 3
+    logs = [path for path in (root / ".work").rglob("*") if path.is_file()]
+    assert len(logs) > 3 and search(root, wanted) > 6
