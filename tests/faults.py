@@ -50,7 +50,7 @@ def _extract(source: Path, *rest: Any, **options: Any) -> Any:
 
 
 def _die_once(source: Path) -> None:
-    flag = source.with_suffix(".died")
+    flag = source.with_name(f".{source.name}.died")
     if not flag.exists():
         flag.touch()
         os.abort()

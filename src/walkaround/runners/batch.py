@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from walkaround.dataset.catalog import CatalogWriter
-from walkaround.dataset.classes import ClassTable
+from walkaround.dataset.classes import ClassEntry, ClassTable
 from walkaround.dataset.manifest import CaptureEntry
 from walkaround.io.locks import locked
 from walkaround.limits import check_limits
@@ -52,7 +52,7 @@ def build_batch(
     build
         Options of all sequences; class label, instance id, licence and consent are the entries'.
     classes
-        The class table, for ``dataset.json``.
+        The class table, for ``dataset.json``; None lists the labels of the entries, in their order.
     progress
         Called about once a second.
     report
@@ -72,6 +72,7 @@ def build_batch(
     options, build = options or BatchOptions(), build or BuildOptions()
     check_batch_options(options)
     check_limits(dataclasses.asdict(build))
+    classes = classes or _labels(entries)
     folder = batch_folder(root)
     busy = f"Another batch runs on {root} (`walkaround status {root}`). Wait until it ends, or stop it."
     tracker = Tracker(folder, total=len(entries), runner=options.runner, show=progress)
@@ -90,7 +91,7 @@ def _run(
     root: Path,
     options: BatchOptions,
     build: BuildOptions,
-    classes: ClassTable | None,
+    classes: ClassTable,
     journal: Journal,
     tracker: Tracker,
     report: Callable[[Outcome], None] | None,
@@ -112,6 +113,12 @@ def _run(
         with CatalogWriter(root, classes=classes):  # finds what their processes left
             pass
     return loop
+
+
+def _labels(entries: Sequence[CaptureEntry]) -> ClassTable:
+    """List the classes beforehand, so that ``dataset.json`` does not depend on which sequence ends first."""
+    labels = dict.fromkeys(entry.class_label for entry in entries)
+    return ClassTable(entries=tuple(ClassEntry(label=label) for label in labels))
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from walkaround.dataset.schema import SequenceRecord
 from walkaround.errors import FormatError, OutputError
 from walkaround.io.atomic import write_json
 from walkaround.pipeline import STAGES
+from walkaround.quality.rules import RULES_BY_CODE
 from walkaround.runners.journal import Outcome
 
 PROGRESS_NAME = "progress.json"
@@ -155,8 +156,10 @@ class Tracker:
         self._counts["skipped"] += skipped
         if outcome.outcome == "failed":
             self._failed_keys.append(outcome.key)
-        elif outcome.reasons:
-            (self._reasons if outcome.outcome == "rejected" else self._warnings).update(outcome.reasons)
+        elif outcome.outcome == "rejected":  # what it was only warned about did not reject it
+            self._reasons.update(code for code in outcome.reasons if not _is_warning(code))
+        else:
+            self._warnings.update(outcome.reasons)
         if not skipped:
             self._ends.append(time.time())
             self._stages_done.update(list(record.stages) if record is not None else ())
@@ -227,12 +230,17 @@ def read_snapshot(folder: Path) -> Snapshot | None:
         value = json.loads(path.read_text(encoding="utf-8"))
         running = tuple(Running(**item) for item in value.pop("running"))
         keys = tuple(value.pop("failed_keys"))
+        del value["done"]
         snapshot = Snapshot(running=running, failed_keys=keys, **value)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise FormatError(f"{path} cannot be read ({error}). Remove it; the next batch writes it.") from error
     return snapshot
+
+
+def _is_warning(code: str) -> bool:
+    return code in RULES_BY_CODE and RULES_BY_CODE[code].verdict == "warn"
 
 
 def _before(stage: str) -> tuple[str, ...]:
@@ -246,4 +254,4 @@ def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
 
 def plain(snapshot: Snapshot) -> dict[str, Any]:
     """Return a snapshot as plain data, for JSON."""
-    return dataclasses.asdict(snapshot)
+    return {**dataclasses.asdict(snapshot), "done": snapshot.done}

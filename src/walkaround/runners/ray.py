@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import socket
 import time
 from types import TracebackType
 from typing import Any
@@ -32,6 +33,7 @@ _SYSTEM_RETRIES = 3
 _LOOK_EVERY_S = 5.0
 """How often the cluster's size is looked at: nodes come and go."""
 _DRAIN_EVERY_S = 1.0
+_KNOCK_S = 10.0
 
 
 class RayRunner:
@@ -212,13 +214,21 @@ def _connect(ray: Any, address: str | None, *, threads: int, workers: int) -> bo
         return True
     del quiet["include_dashboard"]
     try:
+        _knock(address)
         ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"There is no Ray cluster at --ray-address {address} ({error}). Start one with "
             "`ray start --head`, or leave the option out to start a Ray of this machine."
         ) from error
     return False
+
+
+def _knock(address: str) -> None:
+    """Raise OSError when nobody listens at ``HOST:PORT``: Ray itself tries for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
 def _local_cpus(threads: int, workers: int) -> int:
