@@ -7,6 +7,7 @@ import importlib
 import logging
 import mmap
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -169,10 +170,21 @@ def hang_in_the_second_stage(started: Path, *, progress: Progress) -> None:
     hang(started, deaf=True, progress=progress)
 
 
-def slow_stages(stages: int, events: int, *, then_s: float, progress: Progress) -> str:
-    for stage in range(stages):
-        for event in range(events):
-            progress(f"frames{stage}", event / events)
+def rights(*, progress: Progress) -> dict[str, Any]:
+    """What the process may do, as Linux says."""
+    status = Path("/proc/self/status").read_text()
+    return {
+        "core": resource.getrlimit(resource.RLIMIT_CORE),
+        "no_new_privs": "NoNewPrivs:\t1" in status,
+        "oom": int(Path("/proc/self/oom_score_adj").read_text()),
+    }
+
+
+def slow_stages(events: list[int], *, then_s: float, progress: Progress) -> str:
+    """Report so many events of each stage."""
+    for stage, number in enumerate(events):
+        for event in range(number):
+            progress(f"frames{stage}", event / number)
     time.sleep(then_s)
     return "done"
 

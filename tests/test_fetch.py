@@ -208,7 +208,7 @@ def test_the_size_limit_is_of_all_photos_together(memory: Any, tmp_path: Path) -
     ],
 )
 def test_only_known_protocols(url: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="use a local path or a URL"), fetch(url, tmp_path, limits=LIMITS):
+    with pytest.raises(InputError, match="use a local path or a URL"), fetch(url, tmp_path, limits=LIMITS):
         pass
 
 
@@ -233,7 +233,7 @@ def test_scratch_of_a_killed_run_goes(memory: Any, tmp_path: Path) -> None:
 
 def test_a_password_goes_nowhere(tmp_path: Path) -> None:
     with (
-        pytest.raises(UsageError, match="signed") as caught,
+        pytest.raises(InputError, match="signed") as caught,
         fetch("https://me:secret@host/v.mp4", tmp_path, limits=LIMITS),
     ):
         pass

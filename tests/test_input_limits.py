@@ -138,6 +138,16 @@ def test_large_pictures_of_a_video(video: Path) -> None:
     assert inspect_capture(video, options=CaptureOptions(max_pixels=320 * 240)).width == 320
 
 
+def test_pixels_that_are_a_thousand_times_as_wide_as_high(tmp_path: Path) -> None:
+    """The shape of a pixel multiplies the size as shown: it counts, too."""
+    path = clips.write_video(tmp_path / "wide.mp4", clips.walk(3), options={"aspect": "2"})
+    data = path.read_bytes()
+    at = data.index(b"pasp") + 4
+    path.write_bytes(data[:at] + struct.pack(">II", 60_000, 1) + data[at + 8 :])
+    with pytest.raises(InputError, match="19200000 x 240 pixels"):
+        probe_video(path)
+
+
 def test_pictures_that_grow_within_a_video(tmp_path: Path) -> None:
     """A raw stream of two sizes, the larger one beyond what opening looks at."""
     rng = np.random.default_rng(0)

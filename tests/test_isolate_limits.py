@@ -44,9 +44,9 @@ def test_the_limit_is_each_stages_own(clock: Clock) -> None:
     def later(stage: str, share: float) -> None:
         clock.now += 10.0
 
-    assert call(tasks.slow_stages, 10, 20, then_s=0.5, stage_timeout_s=300.0, progress=later) == "done"
+    assert call(tasks.slow_stages, [20] * 10, then_s=0.5, stage_timeout_s=300.0, progress=later) == "done"
     with pytest.raises(OutOfTime, match="'frames1'"):
-        call(tasks.slow_stages, 2, 40, then_s=60.0, stage_timeout_s=300.0, progress=later)
+        call(tasks.slow_stages, [20, 40], then_s=60.0, stage_timeout_s=300.0, progress=later)
 
 
 def test_a_start_that_never_comes_to_a_stage(tmp_path: Path) -> None:
@@ -77,6 +77,13 @@ def test_mapped_files_and_reserved_addresses_are_no_memory(tmp_path: Path) -> No
     with IsolatedCall(tasks.map_a_file, (path,), memory_limit_mb=150) as running:
         assert running.wait() > 0
     assert 1 < running.peak_memory_mb < 150
+
+
+@linux
+def test_a_child_leaves_no_core_file_and_dies_first() -> None:
+    rights = call(tasks.rights)
+    assert rights["core"] == (0, 0) and rights["no_new_privs"]
+    assert rights["oom"] == max(500, int(Path("/proc/self/oom_score_adj").read_text()))
 
 
 @linux

@@ -221,7 +221,7 @@ def _frames_stage(run: _Run, scratch: Path, source: Path, capture: CaptureInfo) 
     )
     return StageResult(
         scores=result.scores,
-        notes={"focal_prior_px": result.focal_prior_px},
+        notes={"focal_prior_px": result.focal_prior_px, **result.notes},
         warnings=result.warnings,
         updates={"frames": frames},
     )

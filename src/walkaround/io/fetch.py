@@ -69,9 +69,9 @@ def fetch(source: str, scratch: Path, *, limits: FetchLimits) -> Iterator[Path]:
     Raises
     ------
     UsageError
-        The protocol is unknown, or the package that it needs is not installed.
+        The package that the protocol needs is not installed.
     InputError
-        It cannot be downloaded, is over a limit, or is an archive that is refused.
+        The protocol is unknown, it cannot be downloaded, is over a limit, or is an archive that is refused.
     OutputError
         ``scratch`` cannot be written.
     """
@@ -105,7 +105,7 @@ def _local_path(source: str) -> Path | None:
         return Path(source)
     scheme = source.partition("://")[0].lower()
     if scheme not in PROTOCOLS or "::" in source:
-        raise UsageError(
+        raise InputError(
             f"{shown(source)} cannot be fetched: use a local path or a URL that begins with one of "
             f"{', '.join(PROTOCOLS)}."
         )
@@ -227,7 +227,7 @@ class _Http:
     def open(self, url: str) -> Iterator[tuple[IO[bytes], int | None]]:
         """Yield the content and its size, where the server says it."""
         if "@" in urllib.parse.urlsplit(url).netloc:
-            raise UsageError(f"{shown(url)} came with a user and password. Use an address that is signed.")
+            raise InputError(f"{shown(url)} came with a user and password. Use an address that is signed.")
         request = urllib.request.Request(
             url, headers={"User-Agent": "walkaround", "Accept-Encoding": "identity"}
         )

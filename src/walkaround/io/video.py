@@ -97,7 +97,7 @@ class VideoReader:
         self._container = _open(path)
         try:
             self._stream = _video_stream(self._container, path)
-            self._check_size(self._stream.codec_context)
+            self.check_size(self._stream.codec_context.width, self._stream.codec_context.height)
             self._stream.codec_context.options = {"max_pixels": str(max_pixels)}
         except InputError:
             self._container.close()
@@ -127,11 +127,12 @@ class VideoReader:
             start = time if start is None else start
             yield DecodedFrame(frame, index, time - start, self._pixel_aspect)
 
-    def _check_size(self, picture: Any) -> None:
-        if picture.width * picture.height > self._max_pixels:
+    def check_size(self, width: int, height: int) -> None:
+        """Raise InputError when a picture of this size is too large."""
+        if width * height > self._max_pixels:
             raise InputError(
-                f"The pictures of {self._path} have {picture.width} x {picture.height} pixels; at most "
-                f"{self._max_pixels} are decoded. Shrink the video, or raise --capture.max-pixels."
+                f"The pictures of {self._path} have {width} x {height} pixels; at most {self._max_pixels} "
+                "are decoded. Shrink the video, or raise --capture.max-pixels."
             )
 
     def scan(self, *, max_frames: int = MAX_FRAMES) -> PacketScan:
@@ -163,7 +164,7 @@ class VideoReader:
     def first_frame(self) -> Any:
         """Return libav's first frame that decodes."""
         for frame in self._decode():
-            self._check_size(frame)
+            self.check_size(frame.width, frame.height)
             return frame
         raise InputError(f"No frame of {self._path} can be decoded. {_REMEDY}")
 
@@ -235,6 +236,7 @@ def probe_video(path: Path, *, max_pixels: int = MAX_PIXELS, max_frames: int = M
         turn, _ = orientation(frame)
         shown_hw = square_pixel_hw(frame.height, frame.width, reader.pixel_aspect)
         height, width = shown_hw[::-1] if turn % 180 else shown_hw
+        reader.check_size(width, height)  # a header may state pixels a thousand times as wide as high
         duration, rate, variable = _timing(scan.times_s)
         return VideoInfo(
             codec=reader.codec,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -20,7 +21,7 @@ from typing import Any
 
 from walkaround.runners._channel import ChannelHandler, Request, Sender, read_request
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _OOM_SCORE = 500
 """Of -1000 (never) to 1000 (first)."""
 
@@ -38,6 +39,7 @@ def main(events_fd: int) -> None:
     os.set_inheritable(events_fd, False)
     _die_with_the_parent()
     _die_before_the_parent()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what it decodes must not lie about as a core file
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the parent decides
     signal.signal(signal.SIGTERM, _stop)
     code = 0
@@ -83,9 +85,13 @@ def _watch(leash: int) -> None:
 
 
 def _die_with_the_parent() -> None:
-    """Ask Linux for what :func:`_watch` does: native code may keep a thread from running."""
+    """Ask Linux for what :func:`_watch` does: native code may keep a thread from running.
+
+    Nor may it get more rights than it has, by a set-user-id program.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def _die_before_the_parent() -> None:
