@@ -176,8 +176,9 @@ def write_cloud(
     return _result("cloud")
 
 
-def build_isolated(source: Path, root: Path, *, timeout_s: float | None, **rest: Any) -> Any:
-    return importlib.import_module("walkaround.pipeline").build_sequence(source, root, **rest)
+def build_isolated(source: str, root: Path, *, options: Any, progress: Any, **_: Any) -> Any:
+    pipeline = importlib.import_module("walkaround.pipeline")
+    return pipeline.build_sequence(source, root, options=options, progress=progress)
 
 
 PATCHES = {

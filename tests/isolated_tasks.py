@@ -5,8 +5,11 @@ from __future__ import annotations
 import ctypes
 import importlib
 import logging
+import mmap
 import os
+import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -123,15 +126,71 @@ def abort_in_a_stage(source: Path, root: Path, *, options: Any, progress: Progre
         os.abort()
 
 
-def build_fakes(source: Path, root: Path, *, options: Any, progress: Progress) -> SequenceRecord:
+def build_fakes(source: str, root: Path, *, options: Any, progress: Progress) -> SequenceRecord:
     """Build with fake stages; hang in the depth stage when the source says so."""
+    content = Path(source).read_bytes()
     for target, function in fakes.PATCHES.items():
         module, name = target.rsplit(".", 1)
         setattr(importlib.import_module(module), name, function)
-    if source.read_bytes() == b"hang":
+    if content == b"hang":
         depth: Any = importlib.import_module("walkaround.depth")
         depth.write_depth_maps = lambda *_, **__: hang(root / "started", deaf=False, progress=progress)
-    if source.read_bytes() == b"abort":
+    if content == b"abort":
         depth = importlib.import_module("walkaround.depth")
         depth.write_depth_maps = lambda *_, **__: die(signal.SIGABRT, progress=progress)
     return build_sequence(source, root, options=options, progress=progress)
+
+
+def grow(size_mb: int, *, in_a_child: bool, progress: Progress) -> str:
+    """Allocate and touch memory in the second stage, here or in a process that is started; then wait."""
+    progress("frames", 1.0)
+    progress("cameras", 0.5)
+    code = f"import time; block = bytearray(b'x') * {size_mb * 1_000_000}; time.sleep(60)"
+    if in_a_child:
+        subprocess.run([sys.executable, "-c", code], check=True)
+    else:
+        exec(code)
+    return "done"
+
+
+def map_a_file(path: Path, *, progress: Progress) -> int:
+    """Read a large mapped file and reserve far more address space than memory: neither is memory held."""
+    no_reserve = 0x4000  # MAP_NORESERVE of Linux
+    reserved = mmap.mmap(-1, 1 << 34, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        total = sum(mapped[at] for at in range(0, len(mapped), 4096))
+        time.sleep(0.5)
+    reserved.close()
+    return total
+
+
+def hang_in_the_second_stage(started: Path, *, progress: Progress) -> None:
+    progress("frames", 0.0)
+    progress("frames", 1.0)
+    hang(started, deaf=True, progress=progress)
+
+
+def rights(*, progress: Progress) -> dict[str, Any]:
+    """What the process may do, as Linux says."""
+    status = Path("/proc/self/status").read_text()
+    return {
+        "core": resource.getrlimit(resource.RLIMIT_CORE),
+        "no_new_privs": "NoNewPrivs:\t1" in status,
+        "oom": int(Path("/proc/self/oom_score_adj").read_text()),
+    }
+
+
+def slow_stages(events: list[int], *, then_s: float, progress: Progress) -> str:
+    """Report so many events of each stage."""
+    for stage, number in enumerate(events):
+        for event in range(number):
+            progress(f"frames{stage}", event / number)
+    time.sleep(then_s)
+    return "done"
+
+
+def send_raw(data: bytes, *, progress: Any) -> None:
+    """Write bytes of one's own into the pipe of events."""
+    progress("depth", 0.1)
+    os.write(progress.__self__._fd, data)
+    time.sleep(60)

@@ -23,19 +23,22 @@ from tests import isolated_tasks as tasks
 from walkaround import errors
 from walkaround.cli import main
 from walkaround.dataset.schema import SequenceRecord, SourceRecord
-from walkaround.errors import OutOfTime, OutputError, ProcessDied, SequenceRejected
+from walkaround.errors import OutOfMemory, OutOfTime, OutputError, ProcessDied, SequenceRejected
 from walkaround.runners import isolate
 from walkaround.runners._channel import ChildTraceback, FrameReader, frame
+from walkaround.runners._plain import error_from_json, error_to_json
 from walkaround.runners.build import build_isolated
 from walkaround.runners.isolate import IsolatedCall
 
 ROOT = Path(__file__).parents[1]
 
 
-def call(
-    function: Any, *args: Any, progress: Any = None, timeout_s: float | None = None, **kwargs: Any
-) -> Any:
-    with IsolatedCall(function, args, kwargs, timeout_s=timeout_s) as running:
+LIMITS = ("timeout_s", "stage_timeout_s", "memory_limit_mb")
+
+
+def call(function: Any, *args: Any, progress: Any = None, **kwargs: Any) -> Any:
+    limits = {name: kwargs.pop(name) for name in LIMITS if name in kwargs}
+    with IsolatedCall(function, args, kwargs, **limits) as running:
         return running.wait(progress)
 
 
@@ -61,9 +64,9 @@ def has_ended(pid: int) -> bool:
 
 def test_frames_in_pieces() -> None:
     reader = FrameReader()
-    data = frame("one") + frame({"two": [2.0]}) + frame("cut off")[:-1]
+    data = frame(b"one") + frame(b"") + frame(b"three") + frame(b"cut off")[:-1]
     values = [value for byte in data for value in reader.feed(bytes([byte]))]
-    assert values == ["one", {"two": [2.0]}]
+    assert values == [b"one", b"", b"three"]
 
 
 def test_a_result_comes_back_from_another_process() -> None:
@@ -73,6 +76,8 @@ def test_a_result_comes_back_from_another_process() -> None:
     big = b"x" * 3_000_000
     assert call(tasks.echo, record) == record
     assert call(tasks.echo, big) == big
+    plain = [None, True, 1, 2.5, "ü", (1, ("a",)), {"~": 1, 2: (3,)}, Path("a/b"), float("inf"), b""]
+    assert call(tasks.echo, plain) == plain
     assert call(tasks.process_id) != os.getpid()
 
 
@@ -101,7 +106,7 @@ def test_what_native_code_prints_disturbs_nothing(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
+ERRORS = pytest.mark.parametrize(
     "error",
     [
         *(
@@ -114,12 +119,24 @@ def test_what_native_code_prints_disturbs_nothing(capfd: pytest.CaptureFixture[s
         SequenceRejected("short_arc", "Too short.", {"arc_deg": 3.0}),
         ProcessDied("died", stage="cameras", signal_number=6, native_output="last\nwords"),
         OutOfTime("late", stage="depth"),
+        OutOfMemory("fat", stage="depth", peak_mb=12.5, limit_mb=10.0),
+        FileNotFoundError(2, "No such file", "x.mp4"),
         ZeroDivisionError("division by zero"),
     ],
     ids=repr,
 )
+
+
+@ERRORS
 def test_errors_survive_pickling(error: Exception) -> None:
+    """As runners other than ours (Ray) hand them on."""
     copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error) and str(copy) == str(error) and vars(copy) == vars(error)
+
+
+@ERRORS
+def test_errors_survive_the_channel(error: Exception) -> None:
+    copy = error_from_json(json.loads(json.dumps(error_to_json(error))))
     assert type(copy) is type(error) and str(copy) == str(error) and vars(copy) == vars(error)
 
 
@@ -132,10 +149,10 @@ def test_an_exception_is_raised_here_with_its_traceback() -> None:
         call(tasks.fail, KeyError("lost"))
 
 
-def test_an_exception_or_result_that_does_not_pickle_is_still_told() -> None:
+def test_an_exception_or_result_that_is_not_plain_is_still_told() -> None:
     with pytest.raises(RuntimeError, match="Unpicklable: one two"):
         call(tasks.fail_unpicklable)
-    with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
+    with pytest.raises(TypeError, match=r"only plain values and sequence records.*lambda"):
         call(tasks.give_lambda)
 
 

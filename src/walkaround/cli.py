@@ -17,7 +17,12 @@ from walkaround.errors import ProcessDied, SequenceRejected, WalkaroundError
 EXIT_ACCEPTED, EXIT_DIED, EXIT_USAGE, EXIT_REJECTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 _COMMANDS = {
-    "build": "turn a video or a folder of photos into a sequence of a dataset",
+    "build": "turn a capture, or a collection of them, into sequences of a dataset",
+    "status": "show how far a batch is, from any terminal",
+    "query": "ask the catalogue of a dataset with SQL",
+    "stats": "show classes, scores, reasons, time and size of a dataset",
+    "duplicates": "find captures and objects that a dataset holds twice",
+    "splits": "divide a dataset for training, validation and test",
     "simulate": "render a walk-around of an object with known truth",
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
@@ -32,7 +37,8 @@ _AFTER_INTERRUPT = {"build": _CONTINUES, "demo": _CONTINUES}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    0 accepted, 3 rejected, 2 error, 1 the build's process died, 130 interrupted.
+    0 accepted, 3 rejected, 2 error, 1 the build's process died, 130 interrupted. Of a batch: 0 all accepted,
+    3 some rejected, 1 some failed.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -81,7 +87,8 @@ def _overview() -> str:
         "  --version  print the version\n"
         "  --help     print this; `walkaround COMMAND --help` lists a command's options\n\n"
         "exit codes: 0 accepted, 3 rejected with reasons, 2 wrong usage or unreadable input,\n"
-        "  1 the build's process was aborted, killed or out of time, 130 interrupted"
+        "  1 the build's process was aborted, killed or out of time, 130 interrupted;\n"
+        "  of a batch 0 all accepted, 3 some rejected, 1 some failed (their processes died)"
     )
 
 

@@ -6,9 +6,11 @@
     ├── UsageError            wrong options or arguments                      exit 2
     ├── InputError            the input cannot be read at all                 exit 2
     ├── OutputError           the output cannot be written (read-only, full)  exit 2
+    │   └── InUse             another process is at work there                exit 2
     ├── FormatError           a file of a dataset is not what it should be    exit 2
     ├── ProcessDied           the process of one build was aborted or killed  exit 1
-    │   └── OutOfTime         it reached its time limit                       exit 1
+    │   ├── OutOfTime         it reached its time limit, or a stage its own   exit 1
+    │   └── OutOfMemory       it reached its memory limit                     exit 1
     └── SequenceRejected      a result: this capture cannot become a sequence exit 3
 """
 
@@ -29,6 +31,10 @@ class InputError(WalkaroundError):
 
 class OutputError(WalkaroundError):
     """The output folder cannot be written to, or the disk is full."""
+
+
+class InUse(OutputError):
+    """Another process is at work on the same output; waiting helps."""
 
 
 class FormatError(WalkaroundError):
@@ -60,7 +66,31 @@ class ProcessDied(WalkaroundError):
 
 
 class OutOfTime(ProcessDied):
-    """The process that worked on one sequence reached its time limit and was stopped."""
+    """The process that worked on one sequence, or one stage in it, reached its time limit and was stopped."""
+
+
+class OutOfMemory(ProcessDied):
+    """The process that worked on one sequence held more memory than it may, and was killed.
+
+    Parameters
+    ----------
+    peak_mb, limit_mb
+        What it and the processes it started were seen to hold, and what they may.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stage: str = "",
+        signal_number: int | None = None,
+        native_output: str = "",
+        peak_mb: float = 0.0,
+        limit_mb: float = 0.0,
+    ) -> None:
+        super().__init__(message, stage=stage, signal_number=signal_number, native_output=native_output)
+        self.peak_mb = peak_mb
+        self.limit_mb = limit_mb
 
 
 class SequenceRejected(WalkaroundError):

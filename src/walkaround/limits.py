@@ -13,9 +13,14 @@ from walkaround.masks.models import check_model
 LIMITS: dict[str, tuple[float, float]] = {
     "threads": (0, 4096),
     "capture.max_photos": (2, math.inf),
+    "capture.max_duration_s": (0.1, math.inf),
+    "capture.max_frames": (2, math.inf),
+    "capture.max_size_mb": (0.001, math.inf),
+    "capture.max_pixels": (4096, math.inf),
     "frames.num_frames": (2, math.inf),
     "frames.long_side_px": (64, math.inf),
     "frames.jpeg_quality": (1, 100),
+    "frames.blur_min_score": (0, 1),
     "depth.max_size": (64, math.inf),
     "depth.num_sources": (1, 64),
     "depth.num_neighbours": (1, 64),
@@ -57,6 +62,9 @@ def check_limits(options: Mapping[str, Any]) -> None:
         )
     if backend == "colmap_cuda" and options.get("depth", {}).get("fill"):
         raise UsageError("--depth.fill works with --depth.backend patchmatch, not with colmap_cuda.")
+    for path in options.get("frames", {}).get("blur_models", ()):
+        if not Path(path).is_file():
+            raise UsageError(f"--frames.blur-models {path} is not a file. Give the path of an ONNX detector.")
     model = options.get("masks", {}).get("model")
     if model is not None:
         check_model(Path(model))

@@ -15,31 +15,32 @@ import logging
 import math
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from walkaround import __version__
-from walkaround.cameras.options import CamerasOptions
-from walkaround.capture.options import CaptureOptions
-from walkaround.cloud.options import CloudOptions
-from walkaround.dataset.classes import check_against_table, read_class_table
-from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord, StageRecord
+from walkaround.build_options import BatchPart as BatchPart
+from walkaround.build_options import BuildOptions as BuildOptions
+from walkaround.dataset.classes import check_class_label, load_class_table
+from walkaround.dataset.schema import (
+    FrameRecord,
+    SequenceRecord,
+    SourceRecord,
+    StageRecord,
+    instance_id_problem,
+)
 from walkaround.dataset.wipe import Wipe
-from walkaround.depth.options import DepthOptions
-from walkaround.errors import SequenceRejected
-from walkaround.frames.options import FramesOptions
+from walkaround.errors import SequenceRejected, UsageError
 from walkaround.limits import check_limits
 from walkaround.masks.models import prepare_model
 from walkaround.masks.options import MasksOptions
 from walkaround.quality.rules import RULES_BY_CODE, judge
-from walkaround.threads import usable_cores
 from walkaround.types import CaptureInfo, Frame, Progress
 from walkaround.workspace import (
+    WORK_NAME,
     Stage,
     StageResult,
     Workspace,
-    check_class_label,
     open_workspace,
     options_to_dict,
     stage_key,
@@ -56,32 +57,6 @@ _STAGES_WITH_OPTIONS = ("capture", "frames", "cameras", "depth", "masks", "cloud
 
 def no_build_progress(stage: str, share: float) -> None:
     """Ignore progress."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """Everything that can be chosen about one build."""
-
-    class_label: str = "unlabelled"
-    """What the object is; names the folder of its class."""
-    classes: Path | None = None
-    """CSV table with a column ``label``; the class label must be in it."""
-    seed: int = 0
-    """Seed of everything random."""
-    threads: int = 0
-    """Threads to use; 0 means all cores. Does not change which stages run."""
-    overwrite: bool = False
-    """Forget what an earlier run of the same input left and start afresh."""
-    capture: CaptureOptions = field(default_factory=CaptureOptions)
-    frames: FramesOptions = field(default_factory=FramesOptions)
-    cameras: CamerasOptions = field(default_factory=CamerasOptions)
-    depth: DepthOptions = field(default_factory=DepthOptions)
-    masks: MasksOptions = field(default_factory=MasksOptions)
-    cloud: CloudOptions = field(default_factory=CloudOptions)
-
-    @property
-    def num_threads(self) -> int:
-        return self.threads if self.threads > 0 else usable_cores()
 
 
 def _no_frames(record: SequenceRecord) -> SequenceRecord:
@@ -106,16 +81,24 @@ STAGES = (
 
 
 def build_sequence(
-    source: Path,
+    source: Path | str,
     root: Path,
     *,
     options: BuildOptions | None = None,
     progress: BuildProgress = no_build_progress,
+    batch: BatchPart | None = None,
 ) -> SequenceRecord:
-    """Turn a video or a folder of photos into ``root/<class_label>/<instance_id>/``.
+    """Turn a video, or a folder or archive of photos, into ``root/<class_label>/<instance_id>/``.
 
     A second call continues what a first one left, or does nothing. Changed options run again exactly
     the stages they touch and those after them.
+
+    Parameters
+    ----------
+    source
+        A local path or a URL (:func:`walkaround.io.fetch.fetch`); what is fetched or unpacked is removed.
+    batch
+        What a batch wants otherwise; None for a single build.
 
     Returns
     -------
@@ -130,23 +113,60 @@ def build_sequence(
     InputError
         ``source`` cannot be read at all.
     OutputError
-        ``root`` cannot be written, the disk is full, or another process builds the same sequence.
+        ``root`` cannot be written, the disk is full.
+    InUse
+        Another process builds the same sequence.
+    SequenceRejected
+        The collector refused consent, or the capture lies under another class label and may not move.
     """
-    from walkaround.capture import inspect_capture
+    from walkaround.io.archive import ArchiveLimits
+    from walkaround.io.fetch import FetchLimits, fetch
 
     options = options or BuildOptions()
+    if options.consent is False:
+        raise SequenceRejected("no_consent", "The collector refused consent; the input was not opened.")
     label = check_class_label(options.class_label)
+    _check_instance_id(options.instance_id)
     check_limits(dataclasses.asdict(options))
     if options.classes is not None:
-        check_against_table(label, read_class_table(options.classes))
+        label = load_class_table(options.classes).resolve(label)
     progress("capture", 0.0)
+    max_mb = options.capture.max_size_mb
+    limits = FetchLimits(max_size_mb=max_mb, archive=ArchiveLimits(max_unpacked_mb=max_mb))
+    with fetch(str(source), root / WORK_NAME, limits=limits) as local:
+        return _build_local(local, root, label, options, progress, batch)
+
+
+def _build_local(
+    source: Path,
+    root: Path,
+    label: str,
+    options: BuildOptions,
+    progress: BuildProgress,
+    batch: BatchPart | None,
+) -> SequenceRecord:
+    """Build from a video or a folder of photos."""
+    from walkaround.capture import inspect_capture
+
     capture = inspect_capture(source, options=options.capture)
     fresh = SequenceRecord(
-        class_label=label, instance_id=capture.sha256[:12], source=_source_record(capture), seed=options.seed
+        class_label=label,
+        instance_id=options.instance_id or capture.sha256[:12],
+        source=_source_record(capture),
+        seed=options.seed,
+        licence=options.licence,
+        consent=options.consent,
     )
-    with open_workspace(root, fresh, STAGES, overwrite=options.overwrite) as workspace:
+    movable = batch.movable if batch else None
+    with open_workspace(root, fresh, STAGES, overwrite=options.overwrite, movable=movable) as workspace:
+        wipe = Wipe(source, capture.photo_paths)
         run = _Run(
-            workspace, options, progress, upstream=capture.sha256, wipe=Wipe(source, capture.photo_paths)
+            workspace,
+            options,
+            progress,
+            upstream=capture.sha256,
+            wipe=wipe,
+            until=batch.until if batch else None,
         )
         _ = (
             run("capture", options.capture, lambda _: _capture_stage(capture, options.masks))
@@ -156,15 +176,23 @@ def build_sequence(
             and run("masks", options.masks, lambda scratch: _masks_stage(run, scratch))
             and run("cloud", options.cloud, lambda scratch: _cloud_stage(run, scratch))
         )
-        run.finish()
-        judged = {"class_label": label, **run.verdict()}
-        run("quality", judged, lambda scratch: _quality_stage(run, scratch))
-        run.finish()
+        if not run.ended_early:
+            run.finish()
+            judged = {"class_label": label, **run.verdict()}
+            run("quality", judged, lambda scratch: _quality_stage(run, scratch))
+            run.finish()
         record = workspace.record
-    from walkaround.dataset.catalog import update_dataset
+    if batch is None:
+        from walkaround.dataset.catalog import update_dataset
 
-    update_dataset(root, record, classes=options.classes)
+        update_dataset(root, record, classes=options.classes)
     return record
+
+
+def _check_instance_id(instance_id: str | None) -> None:
+    problem = instance_id_problem(instance_id) if instance_id else ""
+    if problem:
+        raise UsageError(f"--instance-id {instance_id!r:.80} cannot name a folder: {problem}.")
 
 
 def sequence_folder(root: Path, record: SequenceRecord) -> Path:
@@ -193,7 +221,7 @@ def _frames_stage(run: _Run, scratch: Path, source: Path, capture: CaptureInfo) 
     )
     return StageResult(
         scores=result.scores,
-        notes={"focal_prior_px": result.focal_prior_px},
+        notes={"focal_prior_px": result.focal_prior_px, **result.notes},
         warnings=result.warnings,
         updates={"frames": frames},
     )
@@ -290,13 +318,16 @@ class _Run:
         *,
         upstream: str,
         wipe: Wipe,
+        until: str | None = None,
     ) -> None:
         self.workspace = workspace
         self.options = options
         self.progress = progress
         self._upstream = upstream
         self._wipe = wipe
+        self._until = until
         self._run_names: list[str] = []
+        self.ended_early = False
 
     @property
     def folder(self) -> Path:
@@ -343,7 +374,9 @@ class _Run:
             logger.info("%s: %.1f s", name, record.seconds)
         self.progress(name, 1.0)
         self._run_names.append(name)
-        return self.verdict()["status"] != "rejected"
+        goes_on = self.verdict()["status"] != "rejected"
+        self.ended_early = goes_on and name == self._until
+        return goes_on and not self.ended_early
 
     def finish(self) -> None:
         """Write the verdict over all scores so far."""

@@ -16,15 +16,15 @@ import math
 import os
 import shutil
 import time
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from walkaround.dataset.classes import check_class_label as check_class_label
 from walkaround.dataset.schema import RECORD_NAME, SequenceRecord, StageRecord, read_record, write_record
-from walkaround.errors import FormatError, OutputError, SequenceRejected, UsageError, WalkaroundError
+from walkaround.errors import FormatError, OutputError, SequenceRejected, WalkaroundError
 from walkaround.io.atomic import output_error
 from walkaround.io.locks import locked
 from walkaround.io.room import check_room, check_room_left, probe_room
@@ -33,7 +33,6 @@ from walkaround.masks.models import MODELS
 logger = logging.getLogger(__name__)
 
 WORK_NAME = ".work"
-_RESERVED_LABELS = {"splits", "dataset.json", "catalog.parquet"}
 _ENDINGS = {
     ".jpg": (b"\xff\xd9",),
     ".png": (b"IEND\xaeB`\x82",),
@@ -65,35 +64,6 @@ class StageResult:
     warnings: tuple[str, ...] = ()
     updates: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the sequence record that this stage sets, for example ``frames``."""
-
-
-def check_class_label(label: str) -> str:
-    """Return the label as a folder name.
-
-    Raises
-    ------
-    UsageError
-        The label is empty, hidden, too long, or holds a path separator or a control character.
-    """
-    clean = unicodedata.normalize("NFC", label).strip()
-    problem = ""
-    if not clean:
-        problem = "it is empty"
-    elif "/" in clean or "\\" in clean:
-        problem = "it holds a path separator"
-    elif any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in clean):
-        problem = "it holds a control character"
-    elif clean.startswith("."):
-        problem = "it starts with a dot"
-    elif clean.casefold() in _RESERVED_LABELS:
-        problem = "this name is used by the dataset itself"
-    elif len(clean.encode()) > 200:
-        problem = "it is longer than 200 bytes"
-    if problem:
-        raise UsageError(
-            f"--class-label {label!r} cannot name a folder: {problem}. Use a plain name such as 'mug'."
-        )
-    return clean
 
 
 def stage_key(stage: Stage, *, options: Any, upstream: str, seed: int) -> str:
@@ -259,6 +229,12 @@ def _summarised(record: SequenceRecord, order: tuple[str, ...]) -> SequenceRecor
     )
 
 
+def outputs_stand(folder: Path, record: SequenceRecord) -> bool:
+    """True when every file that the record names is there in full size."""
+    outputs = (output for stage in record.stages.values() for output in stage.outputs.items())
+    return all(_size(folder / path) == size for path, size in outputs)
+
+
 def _checked_size(path: Path) -> int:
     size = path.stat().st_size
     endings = _ENDINGS.get(path.suffix)
@@ -274,19 +250,29 @@ def _checked_size(path: Path) -> int:
 
 @contextmanager
 def open_workspace(
-    root: Path, record: SequenceRecord, stages: tuple[Stage, ...], *, overwrite: bool = False
+    root: Path,
+    record: SequenceRecord,
+    stages: tuple[Stage, ...],
+    *,
+    overwrite: bool = False,
+    movable: Container[str] | None = None,
 ) -> Iterator[Workspace]:
     """Lock the sequence, find what an earlier run left, and yield its workspace.
 
     ``record`` is what a fresh sequence starts with; a record on disk with the same instance id is
-    continued. If it lies under another class label, its folder moves to the new one. A ROOT that is
+    continued. If it lies under another class label, its folder moves to the new one, unless ``movable`` does
+    not hold its id. A ROOT that is
     read-only and holds the sequence is opened without a lock: a run that has nothing to do succeeds, and
     anything that would write raises OutputError.
 
     Raises
     ------
     OutputError
-        ROOT cannot be written, or another process builds the same sequence.
+        ROOT cannot be written.
+    InUse
+        Another process builds the same sequence.
+    SequenceRejected
+        The sequence lies under another class label and may not move.
     """
     folder = root / record.class_label / record.instance_id
     if not overwrite and (folder / RECORD_NAME).is_file() and not os.access(root, os.W_OK):
@@ -300,7 +286,7 @@ def open_workspace(
         workspace = Workspace(root, record, stages)
         try:
             _remove(workspace.scratch_root)
-            _adopt(root, folder)
+            _adopt(root, folder, movable)
             _remove_leftovers(folder)
             if overwrite:
                 _remove_sequence(folder, stages)
@@ -325,13 +311,15 @@ def _continue_record(folder: Path, fresh: SequenceRecord) -> SequenceRecord:
     except FormatError as error:
         logger.warning("%s The sequence is built again.", error)
         return fresh
-    record = dataclasses.replace(old, class_label=fresh.class_label)
+    licence = old.licence if fresh.licence is None else fresh.licence
+    consent = old.consent if fresh.consent is None else fresh.consent
+    record = dataclasses.replace(old, class_label=fresh.class_label, licence=licence, consent=consent)
     if record != old:
         write_record(folder, record)
     return record
 
 
-def _adopt(root: Path, folder: Path) -> None:
+def _adopt(root: Path, folder: Path, movable: Container[str] | None) -> None:
     """Move the same sequence here from another class label."""
     for other in sorted(root.glob(f"*/{folder.name}")):
         if other == folder or other.parent.name.startswith(".") or not (other / RECORD_NAME).is_file():
@@ -339,6 +327,10 @@ def _adopt(root: Path, folder: Path) -> None:
         if folder.exists():
             logger.warning("%s and %s hold the same capture; the second is left alone.", folder, other)
             continue
+        if movable is not None and folder.name not in movable:
+            raise SequenceRejected(
+                "duplicate_source", f"The same capture is {other.parent.name}/{other.name} of this dataset."
+            )
         logger.info("the class label changed: %s moves to %s", other, folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         other.rename(folder)

@@ -33,23 +33,33 @@ def inspect_capture(source: Path, *, options: CaptureOptions) -> CaptureInfo:
     Returns
     -------
     CaptureInfo
-        With the scores ``num_source_frames``, ``duration_s`` (videos) and ``long_side_px``.
+        With the scores ``num_source_frames``, ``duration_s`` (videos) and ``long_side_px``; and
+        ``length_share`` of a video that is longer than it may be.
 
     Raises
     ------
     InputError
-        The source is missing, empty, neither a video nor a folder with photos, or nothing in it decodes.
+        The source is missing, empty, neither a video nor a folder with photos, larger than the options
+        allow, or nothing in it decodes.
     """
     if source.is_dir():
         return _inspect_photos(source, options)
     if source.suffix.lower() in PHOTO_SUFFIXES | HEIC_SUFFIXES and source.exists():
         raise InputError(f"{source} is a single photo. Pass a video, or a folder with at least 8 photos.")
-    return _inspect_video(source)
+    return _inspect_video(source, options)
 
 
-def _inspect_video(source: Path) -> CaptureInfo:
-    info = probe_video(source)
+def _inspect_video(source: Path, options: CaptureOptions) -> CaptureInfo:
+    _check_file_size(source, options.max_size_mb)
+    info = probe_video(source, max_pixels=options.max_pixels, max_frames=options.max_frames)
     warnings = [_cut_off(info)] if info.cut_off else []
+    length = max(info.duration_s / options.max_duration_s, info.num_frames / options.max_frames)
+    if length > 1:
+        more = "more than " if info.num_frames > options.max_frames else ""
+        warnings.append(
+            f"The video has {more}{info.num_frames - bool(more)} frames in {info.duration_s:.1f} s; the "
+            f"limits are {options.max_frames} frames and {options.max_duration_s:g} s."
+        )
     return CaptureInfo(
         kind="video",
         sha256=_file_sha256(source),
@@ -69,8 +79,17 @@ def _inspect_video(source: Path) -> CaptureInfo:
             "num_source_frames": float(info.num_frames),
             "duration_s": info.duration_s,
             "long_side_px": float(max(info.width, info.height)),
+            **({"length_share": length} if length > 1 else {}),
         },
     )
+
+
+def _check_file_size(source: Path, max_size_mb: float) -> None:
+    if source.is_file() and source.stat().st_size > max_size_mb * 1e6:
+        raise InputError(
+            f"{source} has {source.stat().st_size / 1e6:.0f} MB; at most {max_size_mb:g} MB are read. Cut "
+            "the video to about ten seconds, or raise --capture.max-size-mb."
+        )
 
 
 def _cut_off(info: VideoInfo) -> str:
@@ -103,7 +122,8 @@ class _PhotoFacts:
 def _inspect_photos(source: Path, options: CaptureOptions) -> CaptureInfo:
     paths, warnings = _list_photos(source, options.max_photos)
     with ThreadPoolExecutor(2) as pool:
-        facts = [fact for fact in pool.map(_photo_facts, paths) if fact is not None]
+        found = pool.map(lambda path: _photo_facts(path, options.max_pixels), paths)
+        facts = [fact for fact in found if fact is not None]
     lost = len(paths) - len(facts)
     if not facts:
         raise InputError(
@@ -157,11 +177,11 @@ def _list_photos(source: Path, max_photos: int) -> tuple[list[Path], list[str]]:
     return photos, warnings
 
 
-def _photo_facts(path: Path) -> _PhotoFacts | None:
+def _photo_facts(path: Path, max_pixels: int) -> _PhotoFacts | None:
     """Decode a photo once, to be sure of it; None for a broken one."""
     try:
         data = read_file(path)
-        photo = decode_photo(data, str(path))
+        photo = decode_photo(data, str(path), max_pixels=max_pixels)
     except InputError as error:
         logger.warning("%s", error)
         return None

@@ -13,7 +13,7 @@ from walkaround.dataset.schema import SequenceRecord
 from walkaround.pipeline import BuildProgress, no_build_progress, sequence_folder
 from walkaround.quality.rules import RULES_BY_CODE
 
-EXIT_ACCEPTED, EXIT_USAGE, EXIT_REJECTED, EXIT_INTERRUPTED = 0, 2, 3, 130
+EXIT_ACCEPTED, EXIT_DIED, EXIT_USAGE, EXIT_REJECTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 _T = TypeVar("_T")
 
@@ -70,9 +70,13 @@ def _reached(record: SequenceRecord) -> str:
     return f"no frames kept; the input has {found} {'frame' if found == 1 else 'frames'}"
 
 
-def set_up_logging(*, verbose: bool) -> None:
-    """Send the package's log to stderr; on a terminal the progress bars stand for the stages' lines."""
-    level = logging.DEBUG if verbose else logging.WARNING if sys.stderr.isatty() else logging.INFO
+def set_up_logging(*, verbose: bool, stage_lines: bool = True) -> None:
+    """Send the package's log to stderr; on a terminal the progress bars stand for the stages' lines.
+
+    A batch leaves the stages' lines out everywhere: those of many sequences would run into each other.
+    """
+    quiet = sys.stderr.isatty() or not stage_lines
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "%(message)s"))
     package = logging.getLogger("walkaround")

@@ -1,46 +1,64 @@
-"""``dataset.json`` and ``catalog.parquet``: what a whole dataset says about itself."""
+"""The one writer of ``catalog.parquet``, of single builds and of batches.
+
+``sequence.json`` is the truth about a sequence; the catalogue follows it. A single build brings its own row
+up to date (:func:`update_dataset`). A batch has one :class:`CatalogWriter`, which writes the rows that arrive
+while a write runs together with the next one.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
+import shutil
+import threading
+import time
+from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-import duckdb
-
-from walkaround.dataset.classes import read_class_table
-from walkaround.dataset.schema import RECORD_NAME, SCHEMA_VERSION, SequenceRecord, read_record
-from walkaround.errors import FormatError, OutputError
-from walkaround.io.atomic import atomic_path, output_error, write_json
+from walkaround.dataset.classes import ClassTable, load_class_table
+from walkaround.dataset.description import (
+    DATASET_NAME,
+    class_ids,
+    read_description,
+    update_description,
+    updated_description,
+)
+from walkaround.dataset.manifest import CaptureEntry
+from walkaround.dataset.reconcile import (
+    SEEN_NAME,
+    Difference,
+    Seen,
+    find_difference,
+    list_sequences,
+    read_rows,
+    write_seen,
+)
+from walkaround.dataset.rows import (
+    CATALOG_NAME,
+    SPILL_NAME,
+    catalog_row,
+    merge_catalog,
+    opened_catalog,
+    read_catalog,
+    write_catalog,
+)
+from walkaround.dataset.schema import RECORD_NAME, SequenceRecord
+from walkaround.errors import FormatError, OutputError, WalkaroundError
+from walkaround.io.atomic import output_error
 from walkaround.io.locks import locked
 
 logger = logging.getLogger(__name__)
 
-DATASET_NAME = "dataset.json"
-CATALOG_NAME = "catalog.parquet"
-
-CATALOG_COLUMNS = {
-    "class_label": "VARCHAR",
-    "instance_id": "VARCHAR",
-    "status": "VARCHAR",
-    "reasons": "VARCHAR[]",
-    "message": "VARCHAR",
-    "num_frames": "INTEGER",
-    "num_registered": "INTEGER",
-    "source_sha256": "VARCHAR",
-    "seed": "BIGINT",
-    "stages_done": "VARCHAR[]",
-    "last_key": "VARCHAR",
-    "scores": "MAP(VARCHAR, DOUBLE)",
-    "seconds": "MAP(VARCHAR, DOUBLE)",
-    "cpu_seconds": "MAP(VARCHAR, DOUBLE)",
-}
-"""Name -> DuckDB's type of each column of the catalogue."""
+_MAX_SHARE = 0.05
+"""Writing may take this share of the time; where it would take more, rows wait for each other."""
+_MAX_PAUSE_S = 60.0
 
 
-def update_dataset(root: Path, record: SequenceRecord, *, classes: Path | None = None) -> None:
+def update_dataset(root: Path, record: SequenceRecord, *, classes: ClassTable | Path | None = None) -> None:
     """Bring ``dataset.json`` and the catalogue's row of one sequence up to date.
 
     Safe beside other builds of the same ROOT; writes nothing, not even a lock, when nothing changed.
@@ -50,161 +68,233 @@ def update_dataset(root: Path, record: SequenceRecord, *, classes: Path | None =
     OutputError
         ROOT cannot be written.
     """
-    labels = read_class_table(classes) if classes is not None else ()
-    lock = root / ".work" / "dataset.lock"
-    if _is_up_to_date(root, record, labels):
+    table = load_class_table(classes) if isinstance(classes, Path) else classes
+    lock = _lock_path(root)
+    if _is_up_to_date(root, record, table):
         if lock.exists():  # left by a run killed at its very end
             with suppress(OutputError), locked(lock, wait=True, message=""):
                 _remove_leftovers(root)
         return
     with locked(lock, wait=True, message=""):
         _remove_leftovers(root)
-        value, merged = _dataset_values(root, record, labels)
-        if merged != value:
-            write_json(root / DATASET_NAME, merged)
-        _update_catalog(root, record)
+        update_description(root, [record], table)
+        _merge_or_rebuild(root, [catalog_row(record)])
 
 
 def rebuild_catalog(root: Path) -> int:
     """Write the catalogue again from every ``sequence.json`` under ROOT; return the number of rows."""
-    with locked(root / ".work" / "dataset.lock", wait=True, message=""):
-        rows = _rows_on_disk(root)
-        _write_catalog(root, rows)
-    return len(rows)
+    with locked(_lock_path(root), wait=True, message=""):
+        _rebuild(root)
+        with opened_catalog(root) as database:
+            count: int = database.table("catalog").count("*").fetchall()[0][0]
+    return count
 
 
-def read_catalog(root: Path) -> list[dict[str, Any]]:
-    """Read the rows of ``catalog.parquet``; maps and lists as dicts and lists.
+@dataclass
+class _Waiting:
+    """Rows that no finished write holds yet."""
 
-    Raises
-    ------
-    FormatError
-        It is missing, broken or has other columns.
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Instance id -> row; a later row of the same sequence takes the place of an earlier one."""
+    records: dict[str, SequenceRecord] = field(default_factory=dict)
+    """Class label -> some record of it, for ``dataset.json``."""
+    seen: dict[tuple[str, str], Seen] = field(default_factory=dict)
+    futures: list[Future[None]] = field(default_factory=list)
+
+    def __or__(self, later: _Waiting) -> _Waiting:
+        return _Waiting(
+            rows={**self.rows, **later.rows},
+            records={**later.records, **self.records},
+            seen={**self.seen, **later.seen},
+            futures=[*self.futures, *later.futures],
+        )
+
+
+class CatalogWriter:
+    """Writes the catalogue of a batch, from a thread of its own.
+
+    Entering brings the catalogue in line with the sequences on disk, whatever a killed run left
+    (:attr:`reconciled` says what that changed). A row that is added is written at once, unless writing would
+    take more than 5 % of the time: then rows wait for each other and go out together. At the end all are
+    written. A killed process loses nothing: the next one finds the sequences whose rows are missing or old.
+
+    Other processes may build single sequences into the same ROOT meanwhile; each write starts from the file
+    that it finds.
+
+    Parameters
+    ----------
+    root
+        ROOT, the folder of the dataset.
+    classes
+        The class table; its labels and ids go into ``dataset.json``.
     """
-    path = root / CATALOG_NAME
-    try:
-        with _connect() as database:
-            result = database.execute("SELECT * FROM read_parquet($path)", {"path": str(path)})
-            columns = {column[0]: str(column[1]) for column in result.description or ()}
-            rows = result.fetchall()
-    except duckdb.Error as error:
-        raise FormatError(f"{path} is not a readable catalogue: {error}") from error
-    if columns != CATALOG_COLUMNS:
-        raise FormatError(f"{path} has other columns than this walkaround writes; rebuild it.")
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def __init__(self, root: Path, *, classes: ClassTable | None = None) -> None:
+        self.reconciled = Difference()
+        self._root = root
+        self._classes = classes
+        self._waiting = _Waiting()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
+
+    def __enter__(self) -> CatalogWriter:
+        """Reconcile and start the thread.
+
+        Raises
+        ------
+        OutputError
+            ROOT cannot be written.
+        """
+        with locked(_lock_path(self._root), wait=True, message=""):
+            _remove_leftovers(self._root)
+            self.reconciled = _reconcile(self._root, self._classes)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write what waits, and stop.
+
+        Raises
+        ------
+        OutputError
+            The last rows could not be written (not raised over another exception).
+        """
+        last: Future[None] = Future()
+        with self._changed:
+            if self._waiting.rows:
+                self._waiting.futures.append(last)
+            else:
+                last.set_result(None)
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        if kind is None:
+            last.result()
+
+    def add(self, record: SequenceRecord, entry: CaptureEntry | None = None) -> Future[None]:
+        """Put a sequence's row into the catalogue, in place of an older one.
+
+        Call it after ``sequence.json`` is on the disk.
+
+        Parameters
+        ----------
+        entry
+            What the batch was asked for; its key goes into the row.
+
+        Returns
+        -------
+        Future
+            Done when the row is on the disk; OutputError when it could not be written. The row then stays and
+            is tried again with the next one.
+        """
+        future: Future[None] = Future()
+        row = catalog_row(record, entry_key=entry.key if entry else None)
+        key = (record.class_label, record.instance_id)
+        state = Seen.of(self._root / record.class_label / record.instance_id / RECORD_NAME)
+        with self._changed:
+            self._waiting.rows[record.instance_id] = row
+            self._waiting.records.setdefault(record.class_label, record)
+            if state is not None:
+                self._waiting.seen[key] = state
+            self._waiting.futures.append(future)
+            self._changed.notify()
+        return future
+
+    def _run(self) -> None:
+        pause_s = 0.0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or self._waiting.futures)
+                self._changed.wait_for(lambda: self._closing, timeout=pause_s)
+                taken, self._waiting = self._waiting, _Waiting()
+                closing = self._closing
+            start = time.thread_time()
+            if taken.rows:
+                self._write(taken)
+            pause_s = min((time.thread_time() - start) * (1 / _MAX_SHARE - 1), _MAX_PAUSE_S)
+            if closing:
+                return
+
+    def _write(self, taken: _Waiting) -> None:
+        try:
+            with locked(_lock_path(self._root), wait=True, message=""):
+                update_description(self._root, taken.records.values(), self._classes)
+                _merge_or_rebuild(self._root, list(taken.rows.values()))
+                write_seen(self._root, taken.seen)
+        except BaseException as error:
+            if not isinstance(error, WalkaroundError):
+                logger.exception("the catalogue could not be written")
+            failed, taken.futures = taken.futures, []
+            with self._changed:
+                self._waiting = taken | self._waiting
+            for future in failed:
+                future.set_exception(error)
+        else:
+            for future in taken.futures:
+                future.set_result(None)
 
 
-def catalog_row(record: SequenceRecord) -> dict[str, Any]:
-    """Return a sequence's row."""
-    stages = record.stages
-    return {
-        "class_label": record.class_label,
-        "instance_id": record.instance_id,
-        "status": record.status,
-        "reasons": list(record.reasons),
-        "message": record.message,
-        "num_frames": len(record.frames),
-        "num_registered": sum(frame.registered for frame in record.frames),
-        "source_sha256": record.source.sha256,
-        "seed": record.seed,
-        "stages_done": list(stages),
-        "last_key": list(stages.values())[-1].key if stages else "",
-        "scores": dict(record.scores),
-        "seconds": {name: stage.seconds for name, stage in stages.items()},
-        "cpu_seconds": {name: stage.cpu_seconds for name, stage in stages.items()},
-    }
+def _lock_path(root: Path) -> Path:
+    return root / ".work" / "dataset.lock"
 
 
 def _remove_leftovers(root: Path) -> None:
     """Remove the temporary files of writes that were cut off; the lock says that nobody writes now."""
     try:
-        for name in (DATASET_NAME, CATALOG_NAME):
-            for path in root.glob(f".{Path(name).stem}.*.tmp{Path(name).suffix}"):
-                path.unlink()
+        for name in (DATASET_NAME, CATALOG_NAME, SEEN_NAME):
+            path = root / name
+            for temporary in path.parent.glob(f".{path.stem}.*.tmp{path.suffix}"):
+                temporary.unlink()
+        if (root / SPILL_NAME).is_dir():
+            shutil.rmtree(root / SPILL_NAME)
     except OSError as error:
         raise output_error(root, error) from error
 
 
-def _is_up_to_date(root: Path, record: SequenceRecord, labels: tuple[str, ...]) -> bool:
+def _is_up_to_date(root: Path, record: SequenceRecord, table: ClassTable | None) -> bool:
     """True when both files say what they should. Needs no lock: other builds change other rows."""
-    value, merged = _dataset_values(root, record, labels)
+    value = read_description(root)
     try:
-        rows = read_catalog(root)
+        rows = read_catalog(root, instance_id=record.instance_id)
     except FormatError:
         return False
-    mine = [row for row in rows if row["instance_id"] == record.instance_id]
-    return merged == value and mine == [catalog_row(record)]
+    if updated_description(value, [record], table) != value or len(rows) != 1:
+        return False
+    class_id = class_ids(value).get(record.class_label)
+    return rows[0] == catalog_row(record, class_id=class_id, entry_key=rows[0]["entry_key"])
 
 
-def _update_catalog(root: Path, record: SequenceRecord) -> None:
-    rows: list[dict[str, Any]] | None = None
+def _merge_or_rebuild(root: Path, rows: list[dict[str, Any]]) -> None:
+    ids = class_ids(read_description(root))
     if (root / CATALOG_NAME).exists():
         try:
-            rows = read_catalog(root)
+            merge_catalog(root, rows, ids=ids)
+            return
         except FormatError as error:
             logger.warning("%s It is written again.", error)
-    row = catalog_row(record)
-    known = _rows_on_disk(root) if rows is None else rows
-    others = [old for old in known if old["instance_id"] != record.instance_id]
-    if rows is None or row not in rows or len(others) != len(rows) - 1:
-        _write_catalog(root, [*others, row])
+    fresh = {row["instance_id"] for row in rows}
+    known = read_rows(root, (key for key in list_sequences(root) if key[1] not in fresh))
+    write_catalog(root, chain(known, rows), ids=ids)
 
 
-def _rows_on_disk(root: Path) -> list[dict[str, Any]]:
-    rows = []
-    for path in sorted(root.glob(f"[!.]*/*/{RECORD_NAME}")):
-        try:
-            rows.append(catalog_row(read_record(path.parent)))
-        except FormatError as error:
-            logger.warning("left out of the catalogue: %s", error)
-    return rows
+def _rebuild(root: Path) -> None:
+    write_catalog(root, read_rows(root, list_sequences(root)), ids=class_ids(read_description(root)))
 
 
-def _write_catalog(root: Path, rows: list[dict[str, Any]]) -> None:
-    rows = sorted(rows, key=lambda row: (row["class_label"], row["instance_id"]))
-    values = {"rows": json.dumps(rows), "shape": json.dumps([CATALOG_COLUMNS])}
-    query = "SELECT row.* FROM (SELECT unnest(from_json($rows, $shape)) AS row)"
-    path = root / CATALOG_NAME
-    with atomic_path(path) as temporary, _connect() as database:
-        try:
-            database.sql(query, params=values).write_parquet(str(temporary))
-        except duckdb.IOException as error:
-            raise OutputError(f"{path} could not be written. Is the disk full? ({error})") from error
-
-
-def _connect() -> duckdb.DuckDBPyConnection:
-    """Open a database in memory: one thread, so that equal rows give equal bytes, and nothing downloaded."""
-    return duckdb.connect(
-        ":memory:",
-        config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False},
-    )
-
-
-def _dataset_values(
-    root: Path, record: SequenceRecord, labels: tuple[str, ...]
-) -> tuple[Any, dict[str, Any]]:
-    """Return what ``dataset.json`` holds (None without one) and what it should hold.
-
-    New classes are added; whatever a person wrote into it (name, licence, ...) stays.
-    """
-    path = root / DATASET_NAME
-    value: Any = None
-    if path.exists():
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise FormatError(f"{path} is not JSON: {error}. Mend or remove it.") from error
-        if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
-            raise FormatError(f"{path} has no schema_version {SCHEMA_VERSION}. Mend or remove it.")
-    fresh: dict[str, Any] = {
-        "name": "walkaround dataset",
-        "licence": None,
-        "schema_version": SCHEMA_VERSION,
-        "classes": [],
-        "options": {**record.options, "seed": record.seed},
-    }
-    merged = {**fresh, **(value or {})}
-    known = merged["classes"] if isinstance(merged["classes"], list) else []
-    added = [label for label in (*labels, record.class_label) if label not in known]
-    merged["classes"] = [*known, *dict.fromkeys(added)]
-    return value, merged
+def _reconcile(root: Path, classes: ClassTable | None) -> Difference:
+    """Bring the catalogue in line with the sequences on disk; write nothing when it is."""
+    ids_changed = update_description(root, (), classes)
+    difference = find_difference(root)
+    changed, broken = difference.changed, list[tuple[str, str]]()
+    if difference.broken or (changed and not (root / CATALOG_NAME).exists()):
+        _rebuild(root)
+    elif changed or difference.gone or ids_changed:
+        rows = read_rows(root, changed, broken=broken)
+        ids = class_ids(read_description(root))
+        merge_catalog(root, rows, gone=(*difference.gone, *changed), ids=ids)
+    seen = {key: state for key, state in changed.items() if key not in set(broken)}
+    write_seen(root, seen, gone=difference.gone)
+    return difference

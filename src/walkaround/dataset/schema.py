@@ -23,7 +23,9 @@ SCHEMA_VERSION = 1
 RECORD_NAME = "sequence.json"
 STATUSES = ("accepted", "rejected", "incomplete")
 _T = TypeVar("_T")
-_INSTANCE_ID = re.compile(r"[0-9a-f]{12}")
+_INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_RESERVED_IDS = frozenset({"batch", "catalog", "dataset"})
+"""Names that ``ROOT/.work/`` uses for other things."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +95,24 @@ class SequenceRecord:
     frames: tuple[FrameRecord, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    licence: str | None = None
+    """The licence under which the collector gave this capture; None is the dataset's own."""
+    consent: bool | None = None
+    """Whether the collector agreed to its use; None when nobody asked."""
     versions: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
     stages: dict[str, StageRecord] = field(default_factory=dict)
+
+
+def instance_id_problem(instance_id: str) -> str:
+    """Say why a text cannot name a sequence; empty when it can."""
+    if not _INSTANCE_ID.fullmatch(instance_id):
+        return "expected 1 to 64 letters, digits, dots, underscores and hyphens, a letter or digit first"
+    folded = instance_id.casefold()
+    if folded in _RESERVED_IDS or folded.endswith(".lock"):
+        return "this name is used for the work in progress"
+    return ""
 
 
 def record_to_dict(record: SequenceRecord) -> dict[str, Any]:
@@ -126,8 +142,9 @@ def record_from_dict(value: Any, *, where: str = RECORD_NAME) -> SequenceRecord:
     record = _read_dataclass(SequenceRecord, value, where)
     if record.status not in STATUSES:
         raise FormatError(f"{where}: status is {record.status!r}, expected one of {', '.join(STATUSES)}.")
-    if not _INSTANCE_ID.fullmatch(record.instance_id):
-        raise FormatError(f"{where}: instance_id is {record.instance_id!r}, expected 12 hex digits.")
+    problem = instance_id_problem(record.instance_id)
+    if problem:
+        raise FormatError(f"{where}: instance_id is {record.instance_id!r:.80}; {problem}.")
     for frame in record.frames:
         if frame.image in ("", ".", "..") or "/" in frame.image or "\\" in frame.image or "\0" in frame.image:
             raise FormatError(f"{where}: frame image {frame.image!r} is not a plain file name.")

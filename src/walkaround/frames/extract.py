@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from walkaround.errors import InputError
+from walkaround.frames.blur import Blur
 from walkaround.frames.measure import SHARPNESS_LONG_SIDE_PX, focus, sharpness
 from walkaround.frames.motion import TRACK_LONG_SIDE_PX, MotionMeter, is_near_duplicate
 from walkaround.frames.options import FramesOptions
 from walkaround.io.atomic import output_error
-from walkaround.io.image import decode_photo, read_file, shrink, write_jpeg
+from walkaround.io.image import MAX_PIXELS, decode_photo, read_file, shrink, write_jpeg
 from walkaround.io.video import VideoReader
 from walkaround.io.video_frame import DecodedFrame
 from walkaround.types import ByteArray, CaptureInfo, Frame, Progress, no_progress
@@ -38,6 +40,8 @@ class FramesResult:
     scores: dict[str, float]
     focal_prior_px: float | None = None
     """The capture's focal prior, for the images as written."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """With blur models: ``blurred_regions`` and ``blurred_frames``, both numbers."""
     warnings: tuple[str, ...] = ()
 
 
@@ -84,6 +88,8 @@ def extract_frames(
         Nothing can be decoded.
     OutputError
         ``image_dir`` is read-only or the disk is full.
+    UsageError
+        A blur model cannot be used.
     """
     _clear(image_dir)
     motion: dict[str, float] = {}
@@ -106,6 +112,7 @@ def extract_frames(
         frames=tuple(frames),
         scores=scores,
         focal_prior_px=None if focal is None else focal * scale,
+        notes=writer.notes(),
         warnings=tuple(warnings),
     )
 
@@ -118,6 +125,9 @@ class _Writer:
         self._options = options
         self._pool = ThreadPoolExecutor(1, "frames")
         self._jobs: list[Future[_Written]] = []
+        self._blur: Blur | None = None
+        if options.blur_models:
+            self._blur = Blur(options.blur_models, min_score=options.blur_min_score)
 
     def __enter__(self) -> _Writer:
         return self
@@ -137,12 +147,21 @@ class _Writer:
         """Wait for all stills; raises what went wrong."""
         return [job.result() for job in self._jobs]
 
+    def notes(self) -> dict[str, Any]:
+        """Say how much was blurred."""
+        if self._blur is None:
+            return {}
+        return {"blurred_regions": self._blur.num_regions, "blurred_frames": self._blur.num_frames}
+
     def _write(self, picture: DecodedFrame | Path, path: Path) -> _Written:
         if isinstance(picture, Path):
-            image = decode_photo(read_file(picture), str(picture)).image_srgb
+            # the capture stage has seen its size, and what the user allows
+            image = decode_photo(read_file(picture), str(picture), max_pixels=None).image_srgb
             image = shrink(image, self._options.long_side_px)
         else:
             image = picture.image_srgb(self._options.long_side_px)
+        if self._blur is not None:
+            image = self._blur(image)
         write_jpeg(path, image, self._options.jpeg_quality)
         gray = shrink(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), SHARPNESS_LONG_SIDE_PX)
         return _Written(sharpness(gray), float(gray.mean()) / 255.0)
@@ -168,7 +187,8 @@ def _pick_frames(
     meter = MotionMeter(duration_s=capture.duration_s, interval_s=interval_s)
     frames: list[Frame] = []
     before: ByteArray | None = None
-    with VideoReader(source, num_threads=num_threads) as reader:
+    max_pixels = max(MAX_PIXELS, capture.width * capture.height)
+    with VideoReader(source, num_threads=num_threads, max_pixels=max_pixels) as reader:
         decoded = _watched(reader, meter, capture.duration_s, progress)
         keep_all = capture.num_frames <= options.num_frames
         for best in decoded if keep_all else _sharpest(decoded, interval_s, options.num_frames):

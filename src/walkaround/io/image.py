@@ -14,10 +14,14 @@ import numpy as np
 from walkaround.errors import InputError, OutputError
 from walkaround.io.atomic import write_bytes
 from walkaround.io.exif import read_exif
+from walkaround.io.image_size import stated_size_wh
+from walkaround.io.suffixes import HEIC_SUFFIXES as HEIC_SUFFIXES
+from walkaround.io.suffixes import PHOTO_SUFFIXES as PHOTO_SUFFIXES
 from walkaround.types import ByteArray
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
-HEIC_SUFFIXES = frozenset({".heic", ".heif", ".avif"})
+MAX_PIXELS = 120_000_000
+"""Of one picture, unless a caller allows more: 12,000 x 10,000, of which a decoder makes 360 MB."""
+_MAX_FILE_BYTES = 1 << 30
 _FILM_DIAGONAL_MM = 43.2666  # of 36 mm x 24 mm
 
 
@@ -43,16 +47,22 @@ def natural_order(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: (natural_key(path.name), path.name))
 
 
-def decode_photo(data: bytes, name: str) -> Photo:
+def decode_photo(data: bytes, name: str, *, max_pixels: int | None = MAX_PIXELS) -> Photo:
     """Decode the bytes of a photo and turn it as its EXIF says.
+
+    Parameters
+    ----------
+    max_pixels
+        Decode nothing whose header states more; None when that is known already.
 
     Raises
     ------
     InputError
-        The bytes are no image, or the image is cut off.
+        The bytes are no JPEG, PNG, WebP, TIFF or BMP image, or the image is cut off or too large.
     """
     if not data:
         raise InputError(f"{name} is empty (0 bytes). Copy it again from the camera.")
+    _check_size(data, name, max_pixels)
     image = None if _is_cut_off(data) else _decode_bgr(data)
     if image is None:
         raise InputError(f"{name} is damaged or not an image. Export it again as JPEG or PNG.")
@@ -63,6 +73,18 @@ def decode_photo(data: bytes, name: str) -> Photo:
         focal = exif.focal_35mm / _FILM_DIAGONAL_MM * float(np.hypot(*upright.shape[:2]))
     turns = {3: 180, 4: 180, 5: 270, 6: 90, 7: 90, 8: 270}
     return Photo(image_srgb=upright, rotation_deg=turns.get(exif.orientation, 0), focal_prior_px=focal)
+
+
+def _check_size(data: bytes, name: str, max_pixels: int | None) -> None:
+    size_wh = stated_size_wh(data)
+    if size_wh is None:
+        raise InputError(f"{name} is damaged or not a JPEG, PNG, WebP, TIFF or BMP image. Export it again.")
+    if max_pixels is not None and size_wh[0] * size_wh[1] > max_pixels:
+        stated = f"{size_wh[0]} x {size_wh[1]} pixels"
+        raise InputError(
+            f"{name} says it has {stated}; at most {max_pixels} are decoded. Shrink it, or raise "
+            "--capture.max-pixels."
+        )
 
 
 def read_image(path: Path) -> ByteArray:
@@ -82,9 +104,13 @@ def read_file(path: Path) -> bytes:
     Raises
     ------
     InputError
-        It is missing or may not be read.
+        It is missing, may not be read, is no file or larger than 1 GiB.
     """
     try:
+        if not path.is_file() and path.exists():
+            raise InputError(f"{path} is not a file. Pass a photo.")
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise InputError(f"{path} is larger than 1 GiB, which no photo is. Leave it out or shrink it.")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}). Check its name and rights.") from error

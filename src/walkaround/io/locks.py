@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from walkaround.errors import OutputError
+from walkaround.errors import InUse
 from walkaround.io.atomic import output_error
 
 
@@ -19,8 +19,10 @@ def locked(path: Path, *, wait: bool, message: str) -> Iterator[None]:
 
     Raises
     ------
+    InUse
+        Another process holds the lock and ``wait`` is False.
     OutputError
-        Another process holds the lock and ``wait`` is False, or the folder cannot be written.
+        The folder cannot be written.
     """
     file = _acquire(path, wait=wait, message=message)
     try:
@@ -62,7 +64,7 @@ def _acquire(path: Path, *, wait: bool, message: str) -> BinaryIO:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             file.close()
-            raise OutputError(message) from error
+            raise InUse(message) from error
         except OSError as error:
             file.close()
             raise output_error(path, error) from error

@@ -18,6 +18,7 @@ import av
 import numpy as np
 
 from walkaround.errors import InputError
+from walkaround.io.image import MAX_PIXELS
 from walkaround.io.video_frame import (
     DecodedFrame,
     bit_depth,
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 # Real containers and raw streams only: a playlist or a script that is named .mp4 must not make libav
 # open other files, and nothing may reach the network.
 _FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,ivf,h264,hevc,obu,m4v,mjpeg,gif"
+MAX_FRAMES = 100_000
+"""A video of which more are read is not read further."""
 _REMEDY = "Pass a video that plays, for example an .mp4 or .mov from a phone, or a folder of photos."
 
 
@@ -77,17 +80,25 @@ class PacketScan:
 class VideoReader:
     """A video file, open for reading. Use it as a context manager.
 
+    Parameters
+    ----------
+    max_pixels
+        Decode no larger picture, also when the size changes in the middle.
+
     Raises
     ------
     InputError
-        The file is missing, empty, not a video, or holds only sound.
+        The file is missing, empty, not a video, holds only sound, or its pictures are too large.
     """
 
-    def __init__(self, path: Path, *, num_threads: int = 0) -> None:
+    def __init__(self, path: Path, *, num_threads: int = 0, max_pixels: int = MAX_PIXELS) -> None:
         self._path = path
+        self._max_pixels = max_pixels
         self._container = _open(path)
         try:
             self._stream = _video_stream(self._container, path)
+            self.check_size(self._stream.codec_context.width, self._stream.codec_context.height)
+            self._stream.codec_context.options = {"max_pixels": str(max_pixels)}
         except InputError:
             self._container.close()
             raise
@@ -116,8 +127,19 @@ class VideoReader:
             start = time if start is None else start
             yield DecodedFrame(frame, index, time - start, self._pixel_aspect)
 
-    def scan(self) -> PacketScan:
-        """Read all packets and decode none. Leaves the file at its end: open another reader to decode."""
+    def check_size(self, width: int, height: int) -> None:
+        """Raise InputError when a picture of this size is too large."""
+        if width * height > self._max_pixels:
+            raise InputError(
+                f"The pictures of {self._path} have {width} x {height} pixels; at most {self._max_pixels} "
+                "are decoded. Shrink the video, or raise --capture.max-pixels."
+            )
+
+    def scan(self, *, max_frames: int = MAX_FRAMES) -> PacketScan:
+        """Read all packets and decode none. Leaves the file at its end: open another reader to decode.
+
+        Nothing more is read after ``max_frames`` and one.
+        """
         times: list[float] = []
         end, torn = 0.0, False
         streams = [s for s in self._container.streams if s.type in ("video", "audio")]
@@ -132,6 +154,8 @@ class VideoReader:
                 if packet.stream_index == self._stream.index:
                     times.append(time)
                     torn = bool(packet.is_corrupt)
+                    if len(times) > max_frames:
+                        break
         except av.error.FFmpegError as error:
             torn = True
             logger.debug("reading %s ended early: %s", self._path, error)
@@ -140,6 +164,7 @@ class VideoReader:
     def first_frame(self) -> Any:
         """Return libav's first frame that decodes."""
         for frame in self._decode():
+            self.check_size(frame.width, frame.height)
             return frame
         raise InputError(f"No frame of {self._path} can be decoded. {_REMEDY}")
 
@@ -189,21 +214,29 @@ class VideoReader:
                 return
 
 
-def probe_video(path: Path) -> VideoInfo:
+def probe_video(path: Path, *, max_pixels: int = MAX_PIXELS, max_frames: int = MAX_FRAMES) -> VideoInfo:
     """Read what a video holds: every packet's time, but only one decoded frame.
+
+    Parameters
+    ----------
+    max_pixels
+        See :class:`VideoReader`.
+    max_frames
+        Of a video with more, ``num_frames`` is this and one, and the duration that of so many.
 
     Raises
     ------
     InputError
-        The file is missing, empty, not a video, holds only sound, or no frame decodes.
+        The file is missing, empty, not a video, holds only sound, no frame decodes, or they are too large.
     """
-    with VideoReader(path, num_threads=1) as reader:
-        scan = reader.scan()
-    with VideoReader(path, num_threads=1) as reader:
+    with VideoReader(path, num_threads=1, max_pixels=max_pixels) as reader:
+        scan = reader.scan(max_frames=max_frames)
+    with VideoReader(path, num_threads=1, max_pixels=max_pixels) as reader:
         frame = reader.first_frame()
         turn, _ = orientation(frame)
         shown_hw = square_pixel_hw(frame.height, frame.width, reader.pixel_aspect)
         height, width = shown_hw[::-1] if turn % 180 else shown_hw
+        reader.check_size(width, height)  # a header may state pixels a thousand times as wide as high
         duration, rate, variable = _timing(scan.times_s)
         return VideoInfo(
             codec=reader.codec,
@@ -218,7 +251,7 @@ def probe_video(path: Path) -> VideoInfo:
             num_frames=len(scan.times_s),
             promised_frames=reader.promised_frames,
             promised_s=reader.promised_s,
-            cut_off=scan.torn or ends_early(scan, reader.promised_s),
+            cut_off=len(scan.times_s) <= max_frames and (scan.torn or ends_early(scan, reader.promised_s)),
             bit_depth=bit_depth(frame),
             transfer=transfer(frame),
             primaries=primaries(frame),
@@ -242,6 +275,8 @@ def _open(path: Path) -> Any:
         raise InputError(f"{path} does not exist. Check the name; it must be a video or a folder of photos.")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes). Copy it again from the camera.")
+    if not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder. {_REMEDY}")
     options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
     try:
         return av.open(f"file:{path.resolve()}", options=options)

@@ -36,6 +36,8 @@ RULES: tuple[Rule, ...] = (
     # capture: measured on the input as it is
     Rule(code="too_few_frames", stage="capture", score="num_source_frames", low=8, verdict="reject",
          text="Fewer than 8 frames can be decoded; film for about 10 seconds."),
+    Rule(code="too_long", stage="capture", score="length_share", high=1.0, verdict="reject",
+         text="The video is longer than --capture.max-duration-s or --capture.max-frames allow; cut it."),
     Rule(code="short_video", stage="capture", score="duration_s", low=4.0, verdict="warn",
          text="The video is shorter than 4 s; the paper's rule is about 10 s."),
     Rule(code="long_video", stage="capture", score="duration_s", high=60.0, verdict="warn",

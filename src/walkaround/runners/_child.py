@@ -10,15 +10,20 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from walkaround.runners._channel import ChannelHandler, Raised, Request, Returned, Sender, read_frame
+from walkaround.runners._channel import ChannelHandler, Request, Sender, read_request
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_OOM_SCORE = 500
+"""Of -1000 (never) to 1000 (first)."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -33,6 +38,8 @@ def main(events_fd: int) -> None:
     leash = _take_leash()
     os.set_inheritable(events_fd, False)
     _die_with_the_parent()
+    _die_before_the_parent()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what it decodes must not lie about as a core file
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the parent decides
     signal.signal(signal.SIGTERM, _stop)
     code = 0
@@ -47,15 +54,14 @@ def main(events_fd: int) -> None:
 
 def _serve(leash: int, sender: Sender) -> None:
     try:
-        request = read_frame(leash)
+        request = read_request(leash)
         threading.Thread(target=_watch, args=(leash,), daemon=True, name="leash").start()
         _set_up_logging(request, sender)
-        outcome: Returned | Raised = Returned(_call(request, sender))
-        sender.send(outcome)
+        sender.returned(_call(request, sender))
     except Stopped:
         raise
     except BaseException as error:
-        sender.send(Raised.of(error))
+        sender.raised(error)
 
 
 def _call(request: Request, sender: Sender) -> Any:
@@ -79,9 +85,20 @@ def _watch(leash: int) -> None:
 
 
 def _die_with_the_parent() -> None:
-    """Ask Linux for what :func:`_watch` does: native code may keep a thread from running."""
+    """Ask Linux for what :func:`_watch` does: native code may keep a thread from running.
+
+    Nor may it get more rights than it has, by a set-user-id program.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def _die_before_the_parent() -> None:
+    """When memory runs out, let Linux kill this process rather than the one that waits for it."""
+    with suppress(OSError):
+        own = Path("/proc/self/oom_score_adj")
+        own.write_text(str(max(int(own.read_text()), _OOM_SCORE)))
 
 
 def _stop(number: int, stack: FrameType | None) -> None:

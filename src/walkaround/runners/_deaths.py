@@ -9,7 +9,9 @@ import selectors
 import signal
 from typing import IO
 
-from walkaround.errors import OutOfTime, ProcessDied
+from walkaround.errors import OutOfMemory, OutOfTime, ProcessDied
+from walkaround.runners._memory import MemoryWatch
+from walkaround.runners._plain import printable
 
 logger = logging.getLogger("walkaround.native")
 
@@ -45,7 +47,7 @@ class LastWords:
             *lines, rest = (self._line + data).split(b"\n")
             self._line = rest[-_KEPT_BYTES:]
             for line in lines:
-                logger.debug("%s", _printable(line.decode(errors="replace")))
+                logger.debug("%s", printable(line.decode(errors="replace")))
 
     def drain(self, pipe: IO[bytes]) -> None:
         """Take what still lies in the pipe, without waiting for more."""
@@ -57,7 +59,7 @@ class LastWords:
     @property
     def text(self) -> str:
         """All that is kept, safe to print."""
-        return _printable(self._tail.decode(errors="replace"))
+        return printable(self._tail.decode(errors="replace"))
 
     def lines(self) -> list[str]:
         """Return the last few lines that say something."""
@@ -95,6 +97,44 @@ def out_of_time(limit_s: float, stage: str, words: LastWords) -> OutOfTime:
     return OutOfTime(message, stage=stage, native_output=words.text)
 
 
+def stage_out_of_time(limit_s: float, stage: str, words: LastWords) -> OutOfTime:
+    """Say that a process was stopped because one stage reached its limit."""
+    what = f"The stage {stage!r}" if stage else "What comes before the first stage"
+    message = (
+        f"{what} took longer than its time limit of {limit_s:g} s, and the build was stopped. {_CONTINUES}; "
+        "give it more with --stage-time-limit-s (0 for no limit), or less to do with --num-frames or "
+        f"--depth.max-size; if it hangs, please report it.{_quoted(words)}"
+    )
+    return OutOfTime(message, stage=stage, native_output=words.text)
+
+
+def out_of_memory(memory: MemoryWatch, stage: str, words: LastWords) -> OutOfMemory:
+    """Say that a process was killed at its memory limit."""
+    message = (
+        f"The build needed {memory.peak_mb:.0f} MB {_where(stage)}, more than its limit of "
+        f"{memory.limit_mb:g} MB, and was killed. {_CONTINUES}; give it more with "
+        "--memory-limit-mb (0 for no limit), or lower --threads, --frames.long-side-px or --depth.max-size."
+    )
+    return OutOfMemory(
+        message,
+        stage=stage,
+        native_output=words.text,
+        peak_mb=memory.peak_mb,
+        limit_mb=memory.limit_mb or 0.0,
+    )
+
+
+def sent_nonsense(what: str, stage: str, words: LastWords) -> ProcessDied:
+    """Say that a process was killed because nothing of ours speaks like that."""
+    message = (
+        f"The process of this build sent what is no event of a build {_where(stage)} "
+        f"({printable(what)[:200]}) and was killed: a library in it is broken, or a "
+        "hostile file took it over. Set the input aside."
+        f"{_quoted(words)}"
+    )
+    return ProcessDied(message, stage=stage, native_output=words.text)
+
+
 def _where(stage: str) -> str:
     return f"in the stage {stage!r}" if stage else "before its first stage"
 
@@ -110,9 +150,3 @@ def _signal_name(number: int) -> str:
     except ValueError:
         return f"signal {number}"
     return f"{known.name} ({signal.strsignal(number)})"
-
-
-def _printable(text: str) -> str:
-    """Replace what a terminal would obey."""
-    text = text.replace("\r", "\n")
-    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)

@@ -11,13 +11,14 @@ import shutil
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from walkaround.dataset.schema import SequenceRecord
 from walkaround.errors import OutOfTime, OutputError, ProcessDied
 from walkaround.io.atomic import output_error
 from walkaround.io.locks import lock_holder, locked
 from walkaround.io.room import check_room_left
-from walkaround.pipeline import BuildOptions, BuildProgress, build_sequence
+from walkaround.pipeline import BatchPart, BuildOptions, BuildProgress, build_sequence
 from walkaround.runners.isolate import IsolatedCall
 from walkaround.workspace import WORK_NAME
 
@@ -25,13 +26,16 @@ _FULL = re.compile(r"(database or )?disk is full|No space left on device|Disk qu
 
 
 def build_isolated(
-    source: Path,
+    source: Path | str,
     root: Path,
     *,
     options: BuildOptions | None = None,
     progress: BuildProgress | None = None,
     timeout_s: float | None = None,
+    stage_timeout_s: float | None = None,
+    memory_limit_mb: float | None = None,
     cancel: threading.Event | None = None,
+    batch: BatchPart | None = None,
 ) -> SequenceRecord:
     """Do what :func:`~walkaround.pipeline.build_sequence` does, safe from native code that aborts or hangs.
 
@@ -41,8 +45,14 @@ def build_isolated(
     ----------
     timeout_s
         Stop the build after so many seconds; None for no limit.
+    stage_timeout_s
+        Stop it when one stage takes longer; None for no limit.
+    memory_limit_mb
+        Kill it when it holds more memory; None for no limit.
     cancel
         Another thread sets it to stop the build.
+    batch
+        What a batch wants otherwise.
 
     Raises
     ------
@@ -51,13 +61,23 @@ def build_isolated(
     ProcessDied
         The build's process was aborted, crashed or killed. Finished stages are kept.
     OutOfTime
-        The time limit was reached. Finished stages are kept.
+        A time limit was reached. Finished stages are kept.
+    OutOfMemory
+        The memory limit was reached. Finished stages are kept.
     concurrent.futures.CancelledError
         ``cancel`` was set.
     WalkaroundError
         Whatever else ``build_sequence`` raises.
     """
-    call = IsolatedCall(build_sequence, (source, root), {"options": options}, timeout_s=timeout_s)
+    keywords: dict[str, Any] = {"options": options} if batch is None else {"options": options, "batch": batch}
+    call = IsolatedCall(
+        build_sequence,
+        (source, root),
+        keywords,
+        timeout_s=timeout_s,
+        stage_timeout_s=stage_timeout_s,
+        memory_limit_mb=memory_limit_mb,
+    )
     try:
         with call:
             return call.wait(progress, cancel=cancel)

@@ -29,6 +29,7 @@ from typing import IO, Any, Generic, TypeVar
 
 from walkaround.errors import ProcessDied
 from walkaround.runners._channel import (
+    BrokenChannelError,
     Event,
     FrameReader,
     Logged,
@@ -36,9 +37,18 @@ from walkaround.runners._channel import (
     Raised,
     Request,
     Returned,
-    frame,
+    event_of,
+    request_frame,
 )
-from walkaround.runners._deaths import LastWords, death, out_of_time
+from walkaround.runners._deaths import (
+    LastWords,
+    death,
+    out_of_memory,
+    out_of_time,
+    sent_nonsense,
+    stage_out_of_time,
+)
+from walkaround.runners._memory import MemoryWatch, kill_descendants
 
 T = TypeVar("T")
 
@@ -64,9 +74,16 @@ class IsolatedCall(Generic[T]):
         Defined at the top level of a module that can be imported (not in a script), and taking a keyword
         ``progress``, a function of a stage's name and the share done.
     args, kwargs
-        Everything in them must pickle; so must the result.
+        Everything in them must pickle. The result is no pickle: plain values and sequence records come back
+        (:mod:`walkaround.runners._plain`).
     timeout_s
         Stop the child after so many seconds; None for no limit.
+    stage_timeout_s
+        Stop it when one stage takes longer: the time since progress first named another stage (or since the
+        start); None for no limit.
+    memory_limit_mb
+        Kill it when it and what it started hold more memory than so many MB; looked at ten times a second,
+        on Linux only (:mod:`walkaround.runners._memory` says what counts); None for no limit.
 
     Raises
     ------
@@ -81,15 +98,21 @@ class IsolatedCall(Generic[T]):
         kwargs: Mapping[str, Any] | None = None,
         *,
         timeout_s: float | None = None,
+        stage_timeout_s: float | None = None,
+        memory_limit_mb: float | None = None,
     ) -> None:
-        self._started = time.monotonic()
+        self._started = self._stage_started = time.monotonic()
         self._timeout_s = timeout_s
+        self._stage_timeout_s = stage_timeout_s
         self._stage = ""
         self._frames = FrameReader()
         self._words = LastWords()
         self._outcome: Returned | Raised | None = None
-        request = frame(Request(function=function, args=args, kwargs=kwargs or {}, log_levels=_log_levels()))
+        request = request_frame(
+            Request(function=function, args=args, kwargs=kwargs or {}, log_levels=_log_levels())
+        )
         self._process, self._events = _start()
+        self._memory = MemoryWatch(self._process.pid, memory_limit_mb)
         with suppress(BrokenPipeError):  # it died at once: wait() tells
             _pipe(self._process.stdin).write(request)
 
@@ -97,6 +120,11 @@ class IsolatedCall(Generic[T]):
     def pid(self) -> int:
         """Process id of the child."""
         return self._process.pid
+
+    @property
+    def peak_memory_mb(self) -> float:
+        """The most that the child and what it started were seen to hold; 0 where nothing is measured."""
+        return self._memory.peak_mb
 
     def wait(
         self,
@@ -116,13 +144,16 @@ class IsolatedCall(Generic[T]):
         Raises
         ------
         ProcessDied
-            The child ended without an outcome: aborted, crashed, killed.
+            The child ended without an outcome: aborted, crashed, killed; or it sent what no child sends.
         OutOfTime
-            The time limit was reached, and the child was stopped.
+            The time limit or a stage's was reached, and the child was stopped.
+        OutOfMemory
+            It held more memory than its limit, and was killed.
         concurrent.futures.CancelledError
             ``cancel`` was set, and the child was stopped.
         Exception
-            Whatever the function raised, of the same type, the child's traceback as its cause.
+            Whatever the function raised, the child's traceback as its cause: of the same type when that is
+            of :mod:`walkaround.errors` or a builtin one, else a RuntimeError that names it.
         """
         with selectors.DefaultSelector() as selector:
             selector.register(self._events, selectors.EVENT_READ)
@@ -149,8 +180,7 @@ class IsolatedCall(Generic[T]):
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(GRACE_S)
         finally:
-            self._process.kill()
-            self._process.wait()
+            self._kill()
             _pipe(self._process.stdin).close()
 
     def __enter__(self) -> IsolatedCall[T]:
@@ -161,19 +191,31 @@ class IsolatedCall(Generic[T]):
     ) -> None:
         self.stop()
 
+    def _kill(self) -> None:
+        """End the child and what it started at once."""
+        if self._process.poll() is None:
+            kill_descendants(self.pid)
+            self._process.kill()
+            self._process.wait()
+
     def _take(self, data: bytes, progress: Callable[[str, float], None] | None) -> None:
-        for event in self._frames.feed(data):
-            self._dispatch(event, progress)
+        try:
+            for piece in self._frames.feed(data):
+                self._dispatch(event_of(piece), progress)
+        except BrokenChannelError as error:
+            self._kill()
+            raise sent_nonsense(str(error), self._stage, self._words) from error
 
     def _dispatch(self, event: Event, progress: Callable[[str, float], None] | None) -> None:
         if isinstance(event, Progressed):
-            self._stage = event.stage
+            if event.stage != self._stage:
+                self._stage, self._stage_started = event.stage, time.monotonic()
             if progress is not None:
                 progress(event.stage, event.share)
         elif isinstance(event, Logged):
-            target = logging.getLogger(event.record.name)
-            if target.isEnabledFor(event.record.levelno):
-                target.handle(event.record)
+            target = logging.getLogger(event.name)
+            if target.isEnabledFor(event.level):
+                target.handle(event.record())
         else:
             self._outcome = event
 
@@ -181,15 +223,30 @@ class IsolatedCall(Generic[T]):
         if cancel is not None and cancel.is_set():
             self.stop()
             raise CancelledError(f"The call was cancelled in the stage {self._stage!r}.")
-        if self._timeout_s is not None and time.monotonic() - self._started >= self._timeout_s:
+        if self._memory.over_limit():
+            self._kill()
+            self._words.drain(_pipe(self._process.stdout))
+            raise out_of_memory(self._memory, self._stage, self._words)
+        now = time.monotonic()
+        if self._timeout_s is not None and now - self._started >= self._timeout_s:
             self.stop()
             raise out_of_time(self._timeout_s, self._stage, self._words)
+        if self._stage_timeout_s is not None and now - self._stage_started >= self._stage_timeout_s:
+            self.stop()
+            raise stage_out_of_time(self._stage_timeout_s, self._stage, self._words)
 
-    def _patience_s(self, cancel: threading.Event | None) -> float | None:
-        times = [] if cancel is None else [_POLL_S]
-        if self._timeout_s is not None:
-            times.append(max(self._started + self._timeout_s - time.monotonic(), 0.0))
-        return min(times, default=None)
+    def _patience_s(self, cancel: threading.Event | None) -> float:
+        """Return how long to wait for the next event at most."""
+        times = [self._memory.every_s]
+        if cancel is not None:
+            times.append(_POLL_S)
+        for start, limit in (
+            (self._started, self._timeout_s),
+            (self._stage_started, self._stage_timeout_s),
+        ):
+            if limit is not None:
+                times.append(max(start + limit - time.monotonic(), 0.0))
+        return min(times)
 
     def _result(self) -> T:
         if isinstance(self._outcome, Raised):
@@ -200,8 +257,8 @@ class IsolatedCall(Generic[T]):
         try:
             code = self._process.wait(GRACE_S)
         except subprocess.TimeoutExpired:  # it closed its pipe and lives: nothing will come any more
-            self._process.kill()
-            code = self._process.wait()
+            self._kill()
+            code = self._process.returncode
         self._words.drain(_pipe(self._process.stdout))
         raise death(code, self._stage, self._words)
 
