@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from walkaround.cameras import CamerasOptions, estimate_cameras
-from walkaround.cameras.attempt import separate_models
+from walkaround.cameras.attempt import Candidate, separate_models
 from walkaround.cameras.consistency import check_cameras, temporal_jumps
-from walkaround.cameras.ladder import is_enough, ladder, overall
+from walkaround.cameras.estimate import Climb
+from walkaround.cameras.examine import Job
+from walkaround.cameras.ladder import Attempt, is_enough, ladder, overall
 from walkaround.cameras.mend import Scene, replace_cameras, retriangulate
 from walkaround.cameras.normalise import apply_similarity, arc_around, normalise
 from walkaround.cameras.pairs import follow_each_other, sequential_pairs, similar_pairs
@@ -207,6 +209,46 @@ def test_the_ladder_stops_only_when_all_is_well() -> None:
         names = [attempt.name for attempt in ladder(30, ordered=ordered, options=options)]
         assert len(set(names)) == len(names) >= 4
         assert len(ladder(30, ordered=ordered, options=CamerasOptions(max_attempts=1))) == 1
+
+
+@pytest.mark.parametrize(
+    ("placed", "attempts"),
+    [
+        ([16], 1),
+        ([15, 15, 16], 3),  # 0.94: not nearly all
+        ([20 - 1, 20 - 1, 20], 2),  # nearly all, and one more attempt added none
+        ([18, 19, 19, 20], 3),
+        ([10, 10, 10], 3),
+    ],
+)
+def test_the_climb_ends_when_the_last_frames_will_not_come(
+    placed: list[int], attempts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = make_orbit(num_views=20)
+    total = 16 if max(placed) == 16 else 20
+    todo = iter(placed)
+
+    def attempt(step: Attempt, job: Job) -> Candidate:
+        count = next(todo)
+        scores = scores_of(registered_share=count / total)
+        views = replace(model, views=model.views[:count], observations=model.observations[:count])
+        return Candidate(attempt=step.name, reconstruction=None, model=views, scores=scores, notes={})
+
+    monkeypatch.setattr("walkaround.cameras.estimate.make_attempt", attempt)
+    job = Job(
+        image_dir=tmp_path,
+        frames=tuple(view.frame for view in model.views)[:total],
+        sizes={},
+        focal_prior_px=None,
+        ordered=False,
+        work=tmp_path,
+        options=CamerasOptions(learned="off"),
+        seed=0,
+        num_threads=1,
+    )
+    climb = Climb(job)
+    climb.up(climb.steps[: len(placed)])
+    assert len(climb.tried) == attempts
 
 
 def test_sequential_pairs_close_the_loop() -> None:

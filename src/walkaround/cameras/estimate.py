@@ -34,6 +34,9 @@ from walkaround.types import Frame, Progress, no_progress
 
 logger = logging.getLogger(__name__)
 
+NEARLY_ALL = 0.95
+"""When this share of the frames is registered and one more attempt adds none, the rest will not come."""
+
 
 def estimate_cameras(
     image_dir: Path,
@@ -137,9 +140,10 @@ class Climb:
                 self.tried.append({"attempt": attempt.name, "scores": {}})
                 continue
             self.tried.append({"attempt": candidate.attempt, "scores": dict(candidate.scores)})
-            if self.best is None or candidate.rank > self.best.rank:
-                self.best = candidate
-            if is_enough(self.best.scores, self.job.options, attempt):
+            before = self.best
+            best = candidate if before is None or candidate.rank > before.rank else before
+            self.best = best
+            if self._is_done(attempt, best, before):
                 return True
         return False
 
@@ -160,6 +164,20 @@ class Climb:
             )
         notes = {"attempts": self.tried, "chosen": self.best.attempt, **self.best.notes}
         return CamerasResult(model=self.best.model, scores=self.best.scores, notes=notes)
+
+    def _is_done(self, attempt: Attempt, best: Candidate, before: Candidate | None) -> bool:
+        """True when the best is enough, or when it has nearly all and a further attempt placed no more."""
+        if is_enough(best.scores, self.job.options, attempt):
+            return True
+        nearly = dataclasses.replace(
+            self.job.options, enough_registered=min(NEARLY_ALL, self.job.options.enough_registered)
+        )
+        placed = len(best.model.views)
+        return (
+            before is not None
+            and placed <= len(before.model.views)
+            and is_enough(best.scores, nearly, attempt)
+        )
 
     def _hint(self, attempt: Attempt) -> None:
         at = self.steps.index(attempt)
