@@ -91,6 +91,18 @@ def test_maps_of_a_dataset_that_state_too_much(tmp_path: Path, monkeypatch: pyte
             read(path)
 
 
+@pytest.mark.parametrize("place", [33, -12], ids=["picture", "end"])
+def test_a_png_whose_parts_reach_beyond_its_end(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by fuzzing: OpenCV made 4 GB of room for a chunk that said it was so long."""
+    data = bytearray(cv2.imencode(".png", PICTURE)[1].tobytes())
+    at = place % len(data)
+    data[at : at + 4] = b"\xff\xff\xff\xf0"
+    assert stated_size_wh(bytes(data)) is None
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(InputError, match="damaged"):
+        decode_photo(bytes(data), "x.png")
+
+
 def test_a_bomb_among_photos_is_left_out(tmp_path: Path) -> None:
     for number in range(8):
         cv2.imwrite(str(tmp_path / f"{number}.png"), clips.texture(48, 64, seed=number))
