@@ -31,7 +31,7 @@ def shown() -> Iterator[Callable[[Snapshot], None]]:
     from rich.live import Live
 
     with (
-        Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live,
+        Live(console=Console(stderr=True, highlight=False), auto_refresh=False, transient=True) as live,
         _log_above(),
     ):
         yield lambda snapshot: live.update(board(snapshot), refresh=True)
@@ -101,7 +101,7 @@ def board(snapshot: Snapshot) -> RenderableType:
     for stage in STAGES:
         done, running = snapshot.stages_done.get(stage.name, 0), snapshot.stages_running.get(stage.name, 0)
         stages.add_row(stage.name, str(done), str(running) if running else "")
-    parts: list[RenderableType] = [_bar(snapshot), stages]
+    parts: list[RenderableType] = [*_bar(snapshot), stages]
     for title, numbers in (("rejected", snapshot.reasons), ("warned", snapshot.warnings)):
         if numbers:
             parts.append(f"{title}: {reasons(numbers)}")
@@ -112,22 +112,23 @@ def board(snapshot: Snapshot) -> RenderableType:
     return Group(*parts)
 
 
-def _bar(snapshot: Snapshot) -> RenderableType:
+def _bar(snapshot: Snapshot) -> list[RenderableType]:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
     row = Table.grid(padding=(0, 2))
-    left = (
+    bar = ProgressBar(total=max(snapshot.total, 1), completed=snapshot.done, width=40)
+    share = snapshot.done / max(snapshot.total, 1)
+    row.add_row(f"{snapshot.done:,} of {snapshot.total:,}", bar, f"{share:.1%}")
+    before = f"  ({snapshot.skipped:,} of them before)" if snapshot.skipped else ""
+    numbers = (
+        f"[green]{snapshot.accepted:,} accepted[/]  [yellow]{snapshot.rejected:,} rejected[/]  "
+        f"[red]{snapshot.failed:,} failed[/]{before}"
+    )
+    rate = (
         f"{_rate(snapshot.rate_per_hour)}, {duration(snapshot.eta_s)} left" if snapshot.rate_per_hour else ""
     )
-    row.add_row(
-        f"{snapshot.done} of {snapshot.total}",
-        ProgressBar(total=max(snapshot.total, 1), completed=snapshot.done, width=30),
-        f"[green]{snapshot.accepted} accepted[/] [yellow]{snapshot.rejected} rejected[/] "
-        f"[red]{snapshot.failed} failed[/]" + (f" ({snapshot.skipped} before)" if snapshot.skipped else ""),
-        left,
-    )
-    return row
+    return [row, numbers, rate]
 
 
 def _running(snapshot: Snapshot) -> RenderableType:
@@ -136,7 +137,7 @@ def _running(snapshot: Snapshot) -> RenderableType:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("capture", "class", "stage", "", "for"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True, overflow="ellipsis", max_width=24)
     for item in snapshot.running[:_MAX_ROWS]:
         share = f"{item.share:4.0%}" if item.stage else ""
         since = duration(max(snapshot.updated - item.since, 0.0))
@@ -158,4 +159,4 @@ def duration(seconds: float | None) -> str:
 
 
 def _rate(per_hour: float) -> str:
-    return f"{per_hour:.1f} an hour" if per_hour < 100 else f"{per_hour:.0f} an hour"
+    return f"{per_hour:.1f} an hour" if per_hour < 100 else f"{per_hour:,.0f} an hour"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -80,7 +81,10 @@ def _watch(root: Path, snapshot: Snapshot) -> Snapshot:
     from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(), auto_refresh=False, transient=True) as live:
+    with (
+        suppress(KeyboardInterrupt),
+        Live(console=Console(highlight=False), auto_refresh=False, transient=True) as live,
+    ):
         while snapshot.is_live(time.time()):
             live.update(board(snapshot), refresh=True)
             time.sleep(_REFRESH_S)
