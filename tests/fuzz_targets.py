@@ -17,7 +17,7 @@ from tests import clips, fakes, test_archive
 from walkaround.capture import CaptureOptions, inspect_capture
 from walkaround.dataset.catalog import rebuild_catalog
 from walkaround.dataset.classes import load_class_table
-from walkaround.dataset.description import read_description
+from walkaround.dataset.description import update_description
 from walkaround.dataset.manifest import read_captures
 from walkaround.dataset.rows import read_catalog
 from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord, record_to_dict
@@ -214,7 +214,7 @@ TARGETS: dict[str, Target] = {
     "truth": Target(seeds=_truths, read=lambda path, root: _ignore(read_truth(path)), is_text=True),
     "dataset": Target(
         seeds=lambda folder: {"dataset.json": b'{"schema_version": 1, "name": "d", "classes": ["mug"]}'},
-        read=lambda path, root: _ignore(read_description(path.parent)),
+        read=lambda path, root: _ignore(update_description(path.parent, [record()], None)),
         is_text=True,
     ),
     "journal": Target(

@@ -18,7 +18,7 @@ from walkaround.errors import ProcessDied, WalkaroundError
 from walkaround.runners.isolate import IsolatedCall
 
 CASE_LIMIT_S = 60.0
-MEMORY_LIMIT_MB = 3000.0
+MEMORY_LIMIT_MB = 1200.0
 _ODD_NUMBERS = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 63]
 _ODD_VALUES: list[Any] = [
     None, True, -1, 0, 1, 2**31, 2**63, 10**30, 1e308, float("nan"), float("-inf"), "", "../../x", "/etc/x",

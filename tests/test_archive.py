@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from tests import clips
+from tests import clips, isolated_tasks
 from walkaround.capture import CaptureOptions, inspect_capture
-from walkaround.errors import InputError, WalkaroundError
+from walkaround.errors import InputError, ProcessDied, WalkaroundError
 from walkaround.io.archive import ArchiveLimits, archive_kind, extract_photos
 from walkaround.io.fetch import FetchLimits, fetch
 from walkaround.io.image import encode_jpeg
+from walkaround.runners.build import build_isolated
 
 LIMITS = ArchiveLimits(max_members=50, max_unpacked_mb=150.0, max_ratio=50.0)
 PHOTOS = {
@@ -268,3 +269,13 @@ def test_damaged_at_random(kind: str, tmp_path: Path) -> None:
             extract_photos(tmp_path / "b", folder, limits=LIMITS)
         except WalkaroundError:
             continue
+
+
+def test_a_build_that_dies_leaves_no_photo_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("walkaround.runners.build.build_sequence", isolated_tasks.abort_while_unpacked)
+    path, root = pack_zip(tmp_path / "a.zip", PHOTOS), tmp_path / "root"
+    root.mkdir()
+    with pytest.raises(ProcessDied, match="SIGABRT"):
+        build_isolated(path, root)
+    assert (root / "seen").read_text() == "4"
+    assert not list((root / ".work").glob("*")) and not list(root.rglob("*.jpg"))

@@ -8,7 +8,6 @@ Euclidean distance the Hellinger distance. Local features of single stills are f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from walkaround.io.image import MAX_PIXELS
-from walkaround.io.image_size import stated_size_wh
+from walkaround.io.image import read_stored
 from walkaround.types import ByteArray, Float32Array
 
 VERSION = 1
@@ -115,15 +113,7 @@ def _reduced(side_px: float) -> int:
 
 
 def _read(path: Path, flags: int) -> ByteArray | None:
-    """Decode an image of a known format and a sane size; None for anything else."""
-    try:
-        data = path.read_bytes()
-        size = stated_size_wh(data)
-        if size is None or math.prod(size) > MAX_PIXELS:
-            return None
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    except (OSError, cv2.error):
-        return None
+    image = read_stored(path, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     return None if image is None else np.asarray(image, np.uint8)
 
 
