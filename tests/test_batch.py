@@ -325,6 +325,22 @@ def test_every_error_becomes_a_value(
     assert "anna" not in f"{finished.rejection}{finished.death}"
 
 
+def test_an_address_is_wiped_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://anna:pw@host.example/anna/holiday.mp4?key=secret"
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise InputError(
+            f"{url}, or https://host.example/anna/holiday.mp4: 404; /anna/holiday.mp4 holiday.mp4"
+        )
+
+    monkeypatch.setattr("walkaround.runners.task.build_isolated", fail)
+    task = Task(entry=CaptureEntry(source=url, class_label="mug"))
+    finished = run_task(Job(root=tmp_path, build=MUG), task)
+    assert finished.rejection == (
+        "unreadable_input", "the input, or the input: 404; the input the input",
+    )  # fmt: skip
+
+
 def test_the_entry_speaks_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr("walkaround.runners.task.build_isolated", lambda *_, **values: seen.update(values))
