@@ -238,11 +238,13 @@ def play(
     entries = [CaptureEntry(source=name, class_label="mug") for name in names]
     tracker = Tracker(batch_folder(root), total=len(entries), runner="script")
     script = Script(*says)
-    with Journal(batch_folder(root)) as journal, CatalogWriter(root) as catalog:
-        loop = BatchLoop(
-            entries, root, BatchOptions(**options), BuildOptions(), journal, catalog, tracker, None
-        )
-        loop.run(script)
+    with Journal(batch_folder(root)) as journal:
+        with CatalogWriter(root) as catalog:
+            loop = BatchLoop(
+                entries, root, BatchOptions(**options), BuildOptions(), journal, catalog, tracker, None
+            )
+            loop.run(script)
+        loop.finish()
     return script, tracker
 
 

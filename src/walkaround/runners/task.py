@@ -30,7 +30,6 @@ from walkaround.errors import (
     UsageError,
     WalkaroundError,
 )
-from walkaround.io.fetch import shown
 from walkaround.pipeline import BatchPart, BuildOptions
 from walkaround.runners.build import build_isolated
 
@@ -173,6 +172,8 @@ def _what(error: ProcessDied) -> str:
 def _wipe(entry: CaptureEntry) -> Callable[[str], str]:
     """Keep the collector's names out of messages: the source's, its photos'."""
     if "://" in entry.source:
+        from walkaround.io.fetch import shown
+
         address = shown(entry.source)
         inner = Wipe(Path(urlsplit(address).path))
         return lambda text: str(inner(text.replace(entry.source, "the input").replace(address, "the input")))
