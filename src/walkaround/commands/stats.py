@@ -148,7 +148,7 @@ def _reasons(stats: DatasetStats, width: int) -> Table | None:
     if not stats.reasons:
         return None
     table = _table("Reasons", "code", "verdict", "sequences", "share", left=2)
-    room = width - max(len(item.code) for item in stats.reasons) - 42
+    room = width - max(len(item.code) for item in stats.reasons) - 37
     table.add_column("what it means", overflow="ellipsis", no_wrap=True, max_width=max(room, 10))
     for item in stats.reasons:
         tint = {"reject": "red", "warn": "yellow"}.get(item.verdict, "")
