@@ -15,6 +15,7 @@ from tests.batches import (
     collection,
     command_line,
     dataset,
+    gone,
     kill,
     outcomes,
     ray_nodes,
@@ -76,9 +77,16 @@ def test_no_cluster_at_the_address(captures: Path, tmp_path: Path) -> None:
 
 @needs_ray
 def test_a_ray_of_this_machine(undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    """Deaths and rejections too; nothing of Ray stays."""
+    """Ended by SIGTERM, then to its end, with deaths and rejections; nothing of Ray stays."""
     captures = collection(tmp_path / "captures", {**CAPTURES, "mug/x.mp4": "abort", "mug/y.mp4": "corrupt"})
     root = tmp_path / "root"
+    with start(captures, root, "--runner", "ray", WALKAROUND_TEST_SLOW_S="60") as driver:
+        wait_until(lambda: list(root.glob("[!.]*/*/sequence.json")))
+        ours = process_tree(driver.pid)
+        driver.terminate()
+        _, err = driver.communicate(timeout=60)
+    assert driver.returncode == 130 and "SIGTERM" not in err and "interrupted" in err
+    wait_until(lambda: all(gone(pid) for pid in ours))
     with start(captures, root, "--runner", "ray", "--workers", "2") as driver:
         wait_until(lambda: raylets(driver.pid))
         ours = process_tree(driver.pid)
@@ -87,7 +95,7 @@ def test_a_ray_of_this_machine(undisturbed: dict[str, bytes], tmp_path: Path) ->
     found = dataset(root)
     same = [name for name in undisturbed if name not in ("catalog.parquet", "dataset.json")]
     assert {name: found[name] for name in same} == {name: undisturbed[name] for name in same}
-    wait_until(lambda: not any(b"ray" in command_line(pid) for pid in ours))
+    wait_until(lambda: all(gone(pid) for pid in ours))
 
 
 def raylets(pid: int) -> list[int]:

@@ -14,8 +14,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -56,7 +60,10 @@ class RayRunner:
         self._slots = 0
         self._looked = self._drained = -1e9
         self._job = _with_parts(job)
-        self._owned = _connect(self._ray, options.ray_address, threads=self._threads, workers=options.workers)
+        with _own_sigterm():
+            self._owned = _connect(
+                self._ray, options.ray_address, threads=self._threads, workers=options.workers
+            )
 
     def __enter__(self) -> RayRunner:
         ray = self._ray
@@ -197,6 +204,17 @@ def _ray() -> Any:
             "--runner ray needs Ray: pip install 'walkaround[ray]', or leave --runner out."
         ) from error
     return ray
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Put back what SIGTERM did: Ray installs a handler that prints a stack and exits."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _connect(ray: Any, address: str | None, *, threads: int, workers: int) -> bool:
