@@ -123,6 +123,7 @@ def feed(
     seeds = target.seeds(_fresh(folder / "seeds"))
     written = _watch_writes(folder)
     found: dict[str, Any] = {"cases": 0, "read": 0, "refused": 0, "findings": []}
+    found["findings"] += _refused_seeds(target, seeds, inputs, root)
     for case in range(start, start + count):
         progress(f"case {case}", 0.0)
         path = _write_case(random.Random(f"{name} {case}"), target, seeds, _fresh(inputs))
@@ -139,6 +140,22 @@ def feed(
         found["findings"] += [f"{name} case {case} wrote {outside}" for outside in written]
         written.clear()
     return found
+
+
+def _refused_seeds(target: Target, seeds: dict[str, bytes], inputs: Path, root: Path) -> list[str]:
+    """Return what is wrong with undamaged files: nothing, or damaging them would tell nothing."""
+    refused = []
+    for name in sorted(seeds):
+        _fresh(inputs)
+        for other, data in seeds.items():
+            if other == name or "/" in name:
+                (inputs / other).parent.mkdir(parents=True, exist_ok=True)
+                (inputs / other).write_bytes(data)
+        try:
+            target.read(inputs / name, _fresh(root))
+        except WalkaroundError as error:
+            refused.append(f"undamaged {name}: {error}")
+    return refused
 
 
 def _write_case(rng: random.Random, target: Target, seeds: dict[str, bytes], inputs: Path) -> Path:
