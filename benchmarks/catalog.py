@@ -2,12 +2,14 @@
 
 Each number of rows is measured in a process of its own: writing the catalogue whole, putting one row and a
 hundred rows into it, rows a second when they arrive as fast as they can (they go out together), comparing it
-with as many sequence folders when nothing changed (what the start of a batch does), and queries. Records have
+with as many sequence folders when nothing changed (what the start of a batch does), a query, the statistics,
+splits, and a manifest of as many captures. Records have
 the size of real ones; CPU seconds are counted, so that other work on the machine hardly matters.
 """
 
 from __future__ import annotations
 
+import csv
 import os
 import random
 import resource
@@ -20,11 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import tyro
 from accuracy import commit, machine
 
 from walkaround import __version__
 from walkaround.dataset.catalog import CatalogWriter
+from walkaround.dataset.classes import ClassTable
+from walkaround.dataset.manifest import read_captures
 from walkaround.dataset.reconcile import Seen, find_difference, write_seen
 from walkaround.dataset.rows import catalog_row, merge_catalog, opened_catalog, write_catalog
 from walkaround.dataset.schema import (
@@ -36,6 +41,9 @@ from walkaround.dataset.schema import (
     read_record,
     write_record,
 )
+from walkaround.dataset.splits import make_splits
+from walkaround.dataset.splits_options import SplitsOptions
+from walkaround.dataset.stats import read_stats
 
 STAGES = ("capture", "frames", "cameras", "depth", "masks", "cloud", "quality")
 FILES = {"frames": "images", "depth": "depth", "masks": "masks"}
@@ -87,8 +95,32 @@ def measure(count: int, burst: int) -> None:
         measure_writer(root, count, burst)
         with line("group by class"), opened_catalog(root) as database:
             database.execute(QUERY).fetchall()
+        with line("walkaround stats, without printing"):
+            read_stats(root)
+        with line("walkaround splits, without writing") as note:
+            splits = make_splits(root, options=SplitsOptions())
+            note(str({name: len(members) for name, members in splits.members.items()}))
+        measure_manifest(root, count)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         print(f"  {'peak memory of all this':<44} {peak:9.0f} MB", flush=True)
+
+
+def measure_manifest(root: Path, count: int) -> None:
+    """Read a manifest of as many captures, as CSV and as Parquet."""
+    table = ClassTable.mvimgnet2()
+    text = root / "manifest.csv"
+    with text.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["source", "class_label", "instance_id", "licence", "consent"])
+        writer.writerow([text, "mug", "", "", ""])
+        for number in range(count - 1):
+            label = table.entries[number % len(table.entries)].class_id
+            writer.writerow([f"videos/{number:06}.mp4", label, f"{number:08x}", "CC-BY-NC-4.0", "yes"])
+    binary = text.with_suffix(".parquet")
+    duckdb.read_csv(str(text), all_varchar=True).write_parquet(str(binary))
+    for path in (text, binary):
+        with line(f"read a manifest ({path.suffix})") as note:
+            note(f"{len(read_captures(path, classes=table))} entries")
 
 
 def measure_writer(root: Path, count: int, burst: int) -> None:

@@ -5,8 +5,9 @@ sequences are the renders with their true masks. Printed are, over all pairs of 
 are among the candidates, and precision and recall of what is reported, by kind of object; then what it costs,
 and how the search for neighbours grows (``--index``: numbers of sequences, with random vectors).
 
-``--root ROOT --truth PATTERN`` measures a built dataset instead: instance ids ``<object>-<take>`` say which
-sequences show the same object.
+``--root ROOT`` measures a built dataset instead: instance ids ``<object>-<take>`` say which sequences show
+the same object. ``--data DATA`` takes the shared photos that have true masks, each set cut into two: its even
+and its odd photos, filmed in one session.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import tyro
 from accuracy import commit, machine
@@ -34,6 +36,7 @@ from walkaround.dataset.neighbours import candidate_pairs
 from walkaround.dataset.rows import read_catalog
 from walkaround.dataset.schema import SequenceRecord, SourceRecord, write_record
 from walkaround.simulate import SimulateOptions, simulate_capture
+from walkaround.types import ByteArray
 
 SHAPES = ("vase", "blob", "mug", "figurine", "plant", "wire")
 TAKES: dict[str, dict[str, Any]] = {
@@ -41,6 +44,7 @@ TAKES: dict[str, dict[str, Any]] = {
     "b": {"table": "stone", "elevation_deg": 40.0, "exposure": 0.6, "arc_deg": -300.0, "focal_35mm": 35.0},
     "c": {"table": "plain", "elevation_deg": 18.0, "exposure": 1.3, "arc_deg": 200.0, "clutter": 2},
 }
+PHOTO_SETS = ("robot", "espresso", "human-toy")
 SMALL: dict[str, Any] = {"size": (320, 240), "num_frames": 12, "samples": 2}
 
 
@@ -54,6 +58,8 @@ class Arguments:
     """Keep the renders here; a second run uses them again."""
     root: Path | None = None
     """Measure this dataset instead."""
+    data: Path | None = None
+    """Measure the shared photos with true masks instead."""
     index: tuple[int, ...] = (10_000, 20_000, 40_000)
     """Numbers of vectors to search among."""
     threads: int = 1
@@ -63,12 +69,45 @@ def main(arguments: Arguments) -> None:
     """Print the tables."""
     print(f"machine: {machine()}; load {os.getloadavg()[0]:.1f}; walkaround {__version__}, commit {commit()}")
     with tempfile.TemporaryDirectory() as folder:
-        root = arguments.root or make_dataset(
-            arguments, Path(folder) / "root", arguments.work or Path(folder)
-        )
+        root = arguments.root or Path(folder) / "root"
+        if arguments.data is not None:
+            cut_photos(arguments.data, root)
+        elif arguments.root is None:
+            make_dataset(arguments, root, arguments.work or Path(folder))
         measure(root, arguments.threads)
     for count in arguments.index:
         measure_index(count)
+
+
+def cut_photos(data: Path, root: Path) -> None:
+    """Make two sequences of each set of photos with masks."""
+    for source in (data / "truth" / "bunny", *(data / "masks" / name for name in PHOTO_SETS)):
+        pairs = list(zip(*(sorted((source / part).iterdir()) for part in ("images", "masks")), strict=True))
+        for start, take in enumerate("ab"):
+            folder = root / "photos" / f"{source.name}-{take}"
+            for part in ("images", "masks"):
+                (folder / part).mkdir(parents=True)
+            for number, (photo, mask) in enumerate(pairs[start::2]):
+                image = cv2.imread(str(photo))
+                cv2.imwrite(str(folder / "images" / f"{number:03d}.jpg"), image)
+                cv2.imwrite(str(folder / "masks" / f"{number:03d}.png"), read_mask(mask, image.shape[1::-1]))
+            record = SequenceRecord(
+                class_label="photos",
+                instance_id=folder.name,
+                status="accepted",
+                source=SourceRecord(kind="photos", sha256=folder.name),
+            )
+            write_record(folder, record)
+    rebuild_catalog(root)
+
+
+def read_mask(path: Path, size_wh: tuple[int, int]) -> ByteArray:
+    """Read a mask of any kind of PNG, in the photo's size."""
+    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if mask.ndim == 3:
+        mask = mask[..., 3] if mask.shape[2] == 4 else mask.max(axis=2)
+    plain = (mask > mask.max() // 2).astype(np.uint8) * 255
+    return np.asarray(cv2.resize(plain, size_wh, interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def make_dataset(arguments: Arguments, root: Path, work: Path) -> Path:

@@ -87,6 +87,8 @@ def main(arguments: Arguments) -> None:
     ray_s = loop_s + ray_task_s(arguments.tasks // 4) if arguments.ray else loop_s
     if arguments.ray:
         print(f"driver, Ray: {1e3 * ray_s:.2f} ms of CPU a capture, {1 / ray_s:.0f} captures/s at most")
+        for cores in arguments.cores:
+            print(f"  waiting on {cores} tasks: {1e3 * ray_wait_s(cores):.1f} ms of CPU a look")
     write_s = catalog_write_s(arguments.catalog_rows) * arguments.sequences / arguments.catalog_rows
     print(
         f"catalogue: a write of {arguments.sequences} rows takes {write_s:.1f} CPU-s (linear from "
@@ -194,7 +196,8 @@ def driver_s(tasks: int) -> float:
         start = time.process_time()
         with Journal(batch_folder(root)) as journal, CatalogWriter(root) as catalog:
             options, build = BatchOptions(), BuildOptions()
-            BatchLoop(entries, root, options, build, journal, catalog, tracker, None).run(Instant())
+            loop = BatchLoop(entries, root, options, build, journal, catalog, tracker, None)
+            loop.run(Instant())
         return (time.process_time() - start - making_s) / tasks
 
 
@@ -223,6 +226,22 @@ def ray_task_s(tasks: int) -> float:
                     runner.submit(todo.pop())
                 runner.wait(1.0)
         return (time.process_time() - start) / number
+
+
+def ray_wait_s(tasks: int) -> float:
+    """Return the CPU seconds of looking at so many tasks, as the runner does twice a round."""
+    import ray
+
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, resources={"gate": 1})
+    try:
+        pending = ray.remote(resources={"gate": 1})(lambda: time.sleep(600))
+        refs = [pending.remote() for _ in range(tasks)]
+        start = time.process_time()
+        for _ in range(10):
+            ray.wait(refs, num_returns=len(refs), timeout=0)
+        return (time.process_time() - start) / 10
+    finally:
+        ray.shutdown()
 
 
 def catalog_write_s(rows: int) -> float:

@@ -4,7 +4,7 @@ One batch (24 small simulated captures and, with ``--data``, all shared captures
 with two, and by Ray with two, each into a folder of its own, after one build that is not measured (it warms
 Numba's cache). Prints ratios from this one run:
 
-- throughput of two workers over one;
+- throughput of two workers over one, each sequence with one thread; and over one worker with two threads;
 - the local runner's overhead: the time of the whole command, times its workers, that was not spent in
   builds' processes (without that of workers that find no capture left at the end, which is told apart);
 - what a build's process costs besides its stages (start, loading libraries, hashing, end);
@@ -35,7 +35,7 @@ from walkaround.dataset.rows import read_catalog
 from walkaround.io.suffixes import is_video_name
 from walkaround.simulate import SimulateOptions, simulate_capture
 
-OPTIONS = ("--threads", "1", "--json")
+ONE_THREAD = ("--threads", "1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,9 @@ class Arguments:
     """Small simulated captures."""
     workers: int = 2
     ray: bool = True
+    """Run the batch by Ray too."""
+    threaded: bool = True
+    """Run it with one worker of as many threads too."""
     small: bool = False
     """Four simulated captures: does it work?"""
     build: str = ""
@@ -90,6 +93,9 @@ def main(arguments: Arguments) -> None:
         runs = {"one worker": measure(captures, out / "one", arguments, "--workers", "1")}
         many = ("--workers", str(arguments.workers))
         runs[f"{arguments.workers} workers"] = two = measure(captures, out / "two", arguments, *many)
+        if arguments.threaded:
+            threads = ("--workers", "1", "--threads", str(arguments.workers))
+            runs["one, threads"] = measure(captures, out / "threads", arguments, *threads)
         if arguments.ray:
             runs["ray"] = measure(captures, out / "ray", arguments, *many, "--runner", "ray")
         show(runs, two, idle_ray_s(arguments.workers) if arguments.ray else 0.0)
@@ -118,7 +124,7 @@ def make_captures(arguments: Arguments, folder: Path) -> Path:
 def warm_up(captures: Path, root: Path, arguments: Arguments) -> None:
     """Build one capture, unmeasured."""
     first = min(captures.glob("class*/*.mp4"))
-    command = [sys.executable, "-m", "walkaround", "build", str(first), "--out", str(root), *OPTIONS]
+    command = [sys.executable, "-m", "walkaround", "build", str(first), "--out", str(root), *ONE_THREAD]
     subprocess.run([*command, *shlex.split(arguments.build)], capture_output=True, check=False)
 
 
@@ -126,11 +132,12 @@ def measure(captures: Path, root: Path, arguments: Arguments, *options: str) -> 
     """Run one batch to its end."""
     if root.exists():
         shutil.rmtree(root)
-    command = [sys.executable, "-m", "walkaround", "build", str(captures), "--out", str(root), *OPTIONS]
+    command = [sys.executable, "-m", "walkaround", "build", str(captures), "--out", str(root), "--json"]
+    threads = () if "--threads" in options else ONE_THREAD
     start = time.perf_counter()
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
-            [*command, *options, *shlex.split(arguments.build)], stdout=stdout, stderr=stderr
+            [*command, *threads, *options, *shlex.split(arguments.build)], stdout=stdout, stderr=stderr
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -182,8 +189,11 @@ def show(runs: dict[str, Run], two: Run, ray_start_s: float) -> None:
         )
     one = runs["one worker"]
     print(f"throughput, {two.workers} workers over one: {one.wall_s / two.wall_s:.2f} (bar: at least 1.7)")
+    if "one, threads" in runs:
+        ratio = runs["one, threads"].wall_s / two.wall_s
+        print(f"throughput, {two.workers} workers over one with {two.workers} threads: {ratio:.2f}")
     for name, run in runs.items():
-        if name != "ray":
+        if name not in ("ray", "one, threads"):
             share = run.overhead_s / (run.wall_s * run.workers)
             process = 1 - run.stages_s / run.builds_s
             print(

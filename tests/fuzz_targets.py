@@ -17,7 +17,7 @@ from tests import clips, fakes, test_archive
 from walkaround.capture import CaptureOptions, inspect_capture
 from walkaround.dataset.catalog import rebuild_catalog
 from walkaround.dataset.classes import load_class_table
-from walkaround.dataset.description import read_description
+from walkaround.dataset.description import update_description
 from walkaround.dataset.manifest import read_captures
 from walkaround.dataset.rows import read_catalog
 from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord, record_to_dict
@@ -31,7 +31,7 @@ from walkaround.io.video import VideoReader, probe_video
 from walkaround.quality.report import write_report
 from walkaround.quality.truth import read_truth
 from walkaround.runners.journal import read_histories
-from walkaround.runners.progress import read_snapshot
+from walkaround.runners.progress import Running, Snapshot, plain, read_snapshot
 
 CAMPAIGN = int(os.environ.get("WALKAROUND_FUZZ_CASES", "0"))
 """Cases of a long run; 0 for the short one, which takes small files only."""
@@ -160,7 +160,9 @@ def _depths(folder: Path) -> dict[str, bytes]:
 
 
 def _manifests(folder: Path) -> dict[str, bytes]:
-    text = "source,class_label,instance_id,licence,consent\nmug/a.mp4,mug,a-1,CC0,yes\n/x/b.mp4,bag,,,\n"
+    text = (
+        "source,class_label,instance_id,licence,consent\ns3://x/a.mp4,mug,a-1,CC0,yes\ns3://x/b.mp4,bag,,,\n"
+    )
     files = {
         "a.csv": text.encode(),
         "a.tsv": text.replace(",", "\t").encode(),
@@ -184,6 +186,15 @@ def _truths(folder: Path) -> dict[str, bytes]:
     return {"cameras.json": json.dumps({"frames": [frame, {**frame, "image": "002.png"}]}).encode()}
 
 
+def _progresses(folder: Path) -> dict[str, bytes]:
+    working = Running(key="k", class_label="mug", stage="depth", share=0.5, since=1.0)
+    snapshot = Snapshot(
+        state="running", runner="local", workers=2, host="h", pid=1, started=1.0, updated=2.0, total=3,
+        reasons={"dark": 1}, running=(working,), failed_keys=("k",),
+    )  # fmt: skip
+    return {"progress.json": json.dumps(plain(snapshot)).encode()}
+
+
 def _read_depth(path: Path, root: Path) -> None:
     read_depth(path)
 
@@ -191,11 +202,6 @@ def _read_depth(path: Path, root: Path) -> None:
 _JOURNAL = b"""{"event": "died", "key": "0123456789ab", "fingerprint": "a", "what": "x", "stage": ""}
 {"event": "ended", "key": "0123456789ab", "class_label": "mug", "outcome": "accepted", "reasons": ["dark"]}
 """
-_PROGRESS = b"""{"state": "running", "runner": "local", "workers": 2, "host": "h", "pid": 1, "started": 1.0,
-"updated": 2.0, "total": 3, "running": [{"key": "k", "class_label": "mug", "stage": "", "share": 0,
-"since": 1}],
-"failed_keys": ["k"], "reasons": {"dark": 1}}"""
-
 TARGETS: dict[str, Target] = {
     "video": Target(seeds=_videos, read=_read_video),
     "photo": Target(seeds=_photos, read=lambda path, root: _ignore(read_image(path))),
@@ -214,7 +220,7 @@ TARGETS: dict[str, Target] = {
     "truth": Target(seeds=_truths, read=lambda path, root: _ignore(read_truth(path)), is_text=True),
     "dataset": Target(
         seeds=lambda folder: {"dataset.json": b'{"schema_version": 1, "name": "d", "classes": ["mug"]}'},
-        read=lambda path, root: _ignore(read_description(path.parent)),
+        read=lambda path, root: _ignore(update_description(path.parent, [record()], None)),
         is_text=True,
     ),
     "journal": Target(
@@ -223,7 +229,7 @@ TARGETS: dict[str, Target] = {
         is_text=True,
     ),
     "progress": Target(
-        seeds=lambda folder: {"progress.json": _PROGRESS},
+        seeds=_progresses,
         read=lambda path, root: _ignore(read_snapshot(path.parent)),
         is_text=True,
     ),

@@ -21,6 +21,7 @@ from typing import Any
 from tests import fakes
 from walkaround.dataset.schema import SequenceRecord, SourceRecord
 from walkaround.errors import SequenceRejected
+from walkaround.io.fetch import FetchLimits, fetch
 from walkaround.pipeline import STAGES, build_sequence
 from walkaround.workspace import open_workspace
 
@@ -123,6 +124,14 @@ def abort_in_a_stage(source: Path, root: Path, *, options: Any, progress: Progre
         (workspace.scratch_root / "database.db").write_bytes(b"scratch")
         progress("cameras", 0.0)
         os.write(2, source.name.encode() + b"\n")
+        os.abort()
+
+
+def abort_while_unpacked(source: Path, root: Path, *, options: Any, progress: Progress) -> None:
+    """Abort while the input's photos lie in the scratch folder."""
+    with fetch(str(source), root / ".work", limits=FetchLimits()) as photos:
+        write_whole(root / "seen", str(len(list(photos.iterdir()))))
+        progress("capture", 0.5)
         os.abort()
 
 

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from tests import clips
+from tests import clips, isolated_tasks
 from walkaround.capture import CaptureOptions, inspect_capture
-from walkaround.errors import InputError, WalkaroundError
+from walkaround.errors import InputError, ProcessDied, WalkaroundError
 from walkaround.io.archive import ArchiveLimits, archive_kind, extract_photos
 from walkaround.io.fetch import FetchLimits, fetch
 from walkaround.io.image import encode_jpeg
+from walkaround.runners.build import build_isolated
 
-LIMITS = ArchiveLimits(max_members=50, max_unpacked_mb=150.0, max_ratio=50.0)
+LIMITS = ArchiveLimits(max_members=50, max_unpacked_mb=105.0, max_ratio=50.0)
 PHOTOS = {
     name: encode_jpeg(clips.texture(48, 64, seed=number))
     for number, name in enumerate(["IMG_10.JPG", "IMG_9.jpg", "b.png.jpeg", "IMG_1.jpg"])
@@ -145,14 +146,14 @@ def test_a_link_and_then_a_file_through_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", PACKERS)
 def test_bombs_by_size(kind: str, tmp_path: Path) -> None:
-    """200 MB of zeros; in the tars as a file that is no photo, too, since it must be unpacked to pass it."""
-    zeros = bytes(200_000_000)
+    """110 MB of zeros; in the tars as a file that is no photo, too, since it must be unpacked to pass it."""
+    zeros = bytes(110_000_000)
     name = "a.jpg" if kind in ("zip", "tar") else "a.txt"
     refused(PACKERS[kind](tmp_path / "a", {name: zeros, "b.jpg": b"x"}), tmp_path, "unpacks to more than")
 
 
 def test_bombs_by_ratio(tmp_path: Path) -> None:
-    refused(pack_zip(tmp_path / "a", {"a.jpg": bytes(120_000_000)}), tmp_path, "50 times its size")
+    refused(pack_zip(tmp_path / "a", {"a.jpg": bytes(102_000_000)}), tmp_path, "50 times its size")
 
 
 @pytest.mark.parametrize("kind", PACKERS)
@@ -162,8 +163,8 @@ def test_bombs_by_number(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_zip_that_lies_about_sizes(tmp_path: Path) -> None:
-    """The directory says 10 bytes, the stream has 300 MB: read is what was said, and its sum is wrong."""
-    path = pack_zip(tmp_path / "a.zip", {"a.jpg": bytes(300_000_000)})
+    """The directory says 10 bytes, the stream has 50 MB: read is what was said, and its sum is wrong."""
+    path = pack_zip(tmp_path / "a.zip", {"a.jpg": bytes(50_000_000)})
     data = path.read_bytes()
     at = data.rfind(b"PK\x01\x02")
     path.write_bytes(data[: at + 24] + struct.pack("<I", 10) + data[at + 28 :])
@@ -268,3 +269,13 @@ def test_damaged_at_random(kind: str, tmp_path: Path) -> None:
             extract_photos(tmp_path / "b", folder, limits=LIMITS)
         except WalkaroundError:
             continue
+
+
+def test_a_build_that_dies_leaves_no_photo_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("walkaround.runners.build.build_sequence", isolated_tasks.abort_while_unpacked)
+    path, root = pack_zip(tmp_path / "a.zip", PHOTOS), tmp_path / "root"
+    root.mkdir()
+    with pytest.raises(ProcessDied, match="SIGABRT"):
+        build_isolated(path, root)
+    assert (root / "seen").read_text() == "4"
+    assert not list((root / ".work").glob("*")) and not list(root.rglob("*.jpg"))

@@ -238,11 +238,13 @@ def play(
     entries = [CaptureEntry(source=name, class_label="mug") for name in names]
     tracker = Tracker(batch_folder(root), total=len(entries), runner="script")
     script = Script(*says)
-    with Journal(batch_folder(root)) as journal, CatalogWriter(root) as catalog:
-        loop = BatchLoop(
-            entries, root, BatchOptions(**options), BuildOptions(), journal, catalog, tracker, None
-        )
-        loop.run(script)
+    with Journal(batch_folder(root)) as journal:
+        with CatalogWriter(root) as catalog:
+            loop = BatchLoop(
+                entries, root, BatchOptions(**options), BuildOptions(), journal, catalog, tracker, None
+            )
+            loop.run(script)
+        loop.finish()
     return script, tracker
 
 
@@ -323,6 +325,22 @@ def test_every_error_becomes_a_value(
     given = [name for name in ("record", "rejection", "death", "busy", "stop") if getattr(finished, name)]
     assert given == [field] and said in str(getattr(finished, field))
     assert "anna" not in f"{finished.rejection}{finished.death}"
+
+
+def test_an_address_is_wiped_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://anna:pw@host.example/anna/holiday.mp4?key=secret"
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise InputError(
+            f"{url}, or https://host.example/anna/holiday.mp4: 404; /anna/holiday.mp4 holiday.mp4"
+        )
+
+    monkeypatch.setattr("walkaround.runners.task.build_isolated", fail)
+    task = Task(entry=CaptureEntry(source=url, class_label="mug"))
+    finished = run_task(Job(root=tmp_path, build=MUG), task)
+    assert finished.rejection == (
+        "unreadable_input", "the input, or the input: 404; the input the input",
+    )  # fmt: skip
 
 
 def test_the_entry_speaks_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from walkaround.dataset import catalog, reconcile
 from walkaround.dataset.catalog import CatalogWriter, rebuild_catalog, update_dataset
 from walkaround.dataset.classes import ClassTable
 from walkaround.dataset.manifest import CaptureEntry
-from walkaround.dataset.rows import catalog_row, read_catalog, write_catalog
+from walkaround.dataset.rows import catalog_row, opened_catalog, read_catalog, write_catalog
 from walkaround.dataset.schema import SequenceRecord, read_record, write_record
 from walkaround.errors import FormatError, OutputError
 
@@ -331,3 +331,10 @@ def test_a_writer_killed_at_any_time_loses_nothing(tmp_path: Path) -> None:
     after = _bytes(tmp_path)
     rebuild_catalog(tmp_path)
     assert after == _bytes(tmp_path) and not list(tmp_path.glob(".*.tmp*"))
+
+
+def test_text_that_is_no_utf8(tmp_path: Path) -> None:
+    """Found by fuzzing: DuckDB's Python module raises an error of its own for it, while rows are fetched."""
+    update_dataset(tmp_path, RECORD)
+    with pytest.raises(FormatError, match="not a readable catalogue"), opened_catalog(tmp_path):
+        raise RuntimeError("nanobind::str(): conversion error!")

@@ -155,3 +155,21 @@ def test_wipe(tmp_path: Path) -> None:
         "the input": ["the input", 3, ("photo 1",)]
     }
     assert Wipe(Path())("a . b") == "a . b"
+
+
+@pytest.mark.parametrize("place", ["message", "notes", "class_label", "versions"])
+def test_half_a_character_is_refused(place: str, tmp_path: Path) -> None:
+    """Found by fuzzing: JSON can hold half of a surrogate pair; no catalogue could be written then."""
+    value = record_to_dict(RECORD)
+    value[place] = (
+        {"a": ["x\ud800"]} if place == "notes" else {"a\udfff": "1"} if place == "versions" else "\ud800"
+    )
+    (tmp_path / "sequence.json").write_text(json.dumps(value))
+    with pytest.raises(FormatError, match="half a character"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize("label", ["", "..", "../x", "/etc", "a/b", "a\\b", ".work", "a\0"])
+def test_a_class_label_that_is_no_folder_is_refused(label: str) -> None:
+    with pytest.raises(FormatError, match="cannot name a folder"):
+        record_from_dict({**record_to_dict(RECORD), "class_label": label})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,23 @@ def test_the_command(filmed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["num_compared"] == 5
     assert main(["splits", str(filmed)]) == 0
     assert "no leaks" in capsys.readouterr().out
+
+
+def test_names_that_lead_out_of_the_dataset(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    _film(tmp_path / "mug" / "a", 1)
+    _film(root / "mug" / "a", 1)
+    evil = [_row("mug/a") | {"class_label": "../mug"}, _row("mug/a") | {"instance_id": "../../mug/a"}]
+    write_catalog(root, [_row("mug/a"), *evil])
+    found = find_duplicates(root, options=DuplicatesOptions())
+    assert (found.num_sequences, found.num_compared, found.pairs) == (1, 1, ())
+
+
+def test_a_picture_that_states_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
+    _film(tmp_path, 7)
+    path = tmp_path / "masks" / "000.png"
+    path.write_bytes(path.read_bytes()[:16] + struct.pack(">II", 60_000, 60_000) + path.read_bytes()[24:])
+    assert [crop.name for crop in object_crops(tmp_path)] == ["001", "002", "003", "004"]
 
 
 def test_someone_elses_folder_stays(filmed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

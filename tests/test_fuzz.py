@@ -14,7 +14,7 @@ import pytest
 from tests.fuzz_targets import CAMPAIGN, TARGETS
 from tests.fuzzing import campaign, summary
 
-CASES = CAMPAIGN or 60
+CASES = CAMPAIGN or 40
 START = int(os.environ.get("WALKAROUND_FUZZ_START", "0"))
 
 

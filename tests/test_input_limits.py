@@ -14,7 +14,8 @@ import pytest
 
 from tests import clips
 from walkaround.capture import CaptureOptions, inspect_capture
-from walkaround.errors import InputError
+from walkaround.errors import FormatError, InputError
+from walkaround.io.depth import read_depth, read_grey
 from walkaround.io.image import decode_photo, read_file
 from walkaround.io.image_size import stated_size_wh
 from walkaround.io.video import VideoReader, probe_video
@@ -78,6 +79,28 @@ def test_photo_bombs_are_refused_by_their_header(data: bytes, monkeypatch: pytes
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(InputError, match=r"6\d{4} x 6\d{4} pixels; at most 120000000.*--capture\.max-pixels"):
         decode_photo(data, "x")
+
+
+def test_maps_of_a_dataset_that_state_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by fuzzing: a damaged header of a depth map took gigabytes."""
+    path = tmp_path / "001.png"
+    path.write_bytes(png_bomb(60_000, 20_000))
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    for read in (read_depth, read_grey):
+        with pytest.raises(FormatError):
+            read(path)
+
+
+@pytest.mark.parametrize("place", [33, -12], ids=["picture", "end"])
+def test_a_png_whose_parts_reach_beyond_its_end(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by fuzzing: OpenCV made 4 GB of room for a chunk that said it was so long."""
+    data = bytearray(cv2.imencode(".png", PICTURE)[1].tobytes())
+    at = place % len(data)
+    data[at : at + 4] = b"\xff\xff\xff\xf0"
+    assert stated_size_wh(bytes(data)) is None
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(InputError, match="damaged"):
+        decode_photo(bytes(data), "x.png")
 
 
 def test_a_bomb_among_photos_is_left_out(tmp_path: Path) -> None:

@@ -114,6 +114,20 @@ def test_tables(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "accepted" in out and err == "1 row\n"
 
 
+def test_a_hostile_catalogue_commands_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = catalog_row(_records(1)[0])
+    evil = "\x1b]0;owned\x07\x9b2J\r\n[bold]x"
+    write_catalog(
+        tmp_path, [row | {"class_label": evil, "message": evil, "reasons": [evil], "scores": {evil: 1.0}}]
+    )
+    sql = "SELECT class_label, message, reasons, scores FROM catalog"
+    for arguments in (["query", str(tmp_path), sql], ["query", str(tmp_path), "FROM catalog"],
+                      ["stats", str(tmp_path)]):  # fmt: skip
+        assert main(arguments) == 0
+        out = capsys.readouterr().out
+        assert "[bold]x" in out and not any(char in out for char in "\x1b\x07\x9b\r")
+
+
 def test_wrong_usage(tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["query", str(tmp_path)]) == 2
     assert "catalog.parquet is missing" in capsys.readouterr().err

@@ -109,11 +109,12 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
 
 
 @needs_ray
-def test_a_killed_worker_and_a_killed_node(
-    captures: Path, undisturbed: dict[str, bytes], nodes: Nodes, tmp_path: Path
-) -> None:
+def test_a_killed_worker_and_a_killed_node(captures: Path, nodes: Nodes, tmp_path: Path) -> None:
+    """With a stage on a GPU, so that each sequence is a chain of three tasks."""
+    gpu = ("--depth.backend", "colmap_cuda")
+    assert build(captures, tmp_path / "undisturbed", *gpu)[0] == 0
     root = tmp_path / "root"
-    command = ("--runner", "ray", "--ray-address", nodes.address)
+    command = ("--runner", "ray", "--ray-address", nodes.address, *gpu)
     with start(captures, root, *command, WALKAROUND_TEST_SLOW_S="2") as driver:
         wait_until(nodes.builds)
         assert kill(nodes.workers()[0])
@@ -123,5 +124,5 @@ def test_a_killed_worker_and_a_killed_node(
         assert nodes("add") == "done"
         _, err = driver.communicate(timeout=300)
     assert driver.returncode == 0, err
-    assert dataset(root) == undisturbed
+    assert dataset(root) == dataset(tmp_path / "undisturbed")
     assert sorted(outcomes(root).values()) == [["accepted"]] * 4

@@ -32,7 +32,8 @@ FORBIDDEN = {
 ALLOWED = {
     ("runners/_channel.py", "pickle.loads"): "the child reads what its parent sends, never the reverse"
 }
-NETWORK = {"io/fetch.py", "masks/models.py"}
+NETWORK = {"io/fetch.py", "masks/models.py", "runners/ray.py"}
+"""Inputs, models by name, a Ray cluster that the user names."""
 NETWORK_MODULES = {
     "urllib.request",
     "http.client",
@@ -85,7 +86,7 @@ def test_no_dangerous_call(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=place)
-def test_only_two_modules_reach_the_network(path: Path) -> None:
+def test_only_few_modules_reach_the_network(path: Path) -> None:
     imported = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import tyro
 
 from walkaround.commands.console import EXIT_ACCEPTED, parse, progress, say, set_up_logging, show
+from walkaround.commands.printable import printable
 from walkaround.dataset.duplicates_options import DuplicatesOptions
 from walkaround.threads import usable_cores
 
@@ -125,7 +126,8 @@ def _tell(root: Path, found: Duplicates, pictures: dict[tuple[str, str], str]) -
             show(f"{words}: {counts[kind]:,} {'pair' if counts[kind] == 1 else 'pairs'}")
             for pair in [pair for pair in found.pairs if pair.kind == kind][:10]:
                 show(
-                    f"  {pair.a}  {pair.b}" + (f"  ({pair.num_matches} matches)" if pair.num_matches else "")
+                    f"  {printable(pair.a)}  {printable(pair.b)}"
+                    + (f"  ({pair.num_matches} matches)" if pair.num_matches else "")
                 )
             if counts[kind] > 10:
                 show(f"  and {counts[kind] - 10:,} more")

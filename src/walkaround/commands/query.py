@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from walkaround.commands.console import EXIT_ACCEPTED, parse, say
+from walkaround.commands.printable import printable
 from walkaround.errors import UsageError
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _print_table(
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for name, kind in zip(columns, types, strict=True):
             table.add_column(
-                Text(name), justify="right" if kind.startswith(_NUMBERS) else "left", no_wrap=True
+                Text(printable(name)), justify="right" if kind.startswith(_NUMBERS) else "left", no_wrap=True
             )
         for row in shown:
             table.add_row(*(Text(_short(cell)) for cell in row))
@@ -138,7 +139,7 @@ def _print_blocks(console: Console, columns: tuple[str, ...], rows: list[tuple[A
     for number, row in enumerate(rows, start=1):
         console.print(Text(f"row {number}", "bold"))
         for name, cell in zip(columns, row, strict=True):
-            line = Text.assemble((f"  {name:<{wide}}  ", "dim"), _text(cell))
+            line = Text.assemble((f"  {printable(name):<{wide}}  ", "dim"), _text(cell))
             console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
 
 
@@ -153,7 +154,7 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+        return ", ".join(f"{printable(str(key))} {_text(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value))
-    return str(value)
+    return printable(str(value))

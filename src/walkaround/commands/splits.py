@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from walkaround.commands.console import EXIT_ACCEPTED, EXIT_REJECTED, parse, say, show
+from walkaround.commands.printable import printable
 from walkaround.dataset.splits_options import SplitsOptions
 
 if TYPE_CHECKING:
@@ -90,6 +91,6 @@ def _tell_leaks(leaks: tuple[Leak, ...]) -> None:
         return
     show(f"{len(leaks):,} {'leak' if len(leaks) == 1 else 'leaks'}")
     for leak in leaks[:_MAX_SHOWN]:
-        show(f"  {', '.join(leak.names)} {_LEAKS[leak.kind]} ({', '.join(leak.splits)})")
+        show(f"  {printable(', '.join(leak.names))} {_LEAKS[leak.kind]} ({', '.join(leak.splits)})")
     if len(leaks) > _MAX_SHOWN:
         show(f"  and {len(leaks) - _MAX_SHOWN:,} more; --json lists all")

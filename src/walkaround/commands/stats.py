@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from walkaround.commands.console import EXIT_ACCEPTED, parse, say, show
+from walkaround.commands.printable import printable
 from walkaround.errors import UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ def _classes(stats: DatasetStats, top: int) -> Table | None:
     most = stats.classes[0].counts.total
     for item in stats.classes[:top]:
         cells = _counted(item.counts, item.num_bytes)
-        table.add_row(Text(item.label), item.class_id or "", *cells, _bar(item.counts, most))
+        table.add_row(
+            Text(printable(item.label)), printable(item.class_id or ""), *cells, _bar(item.counts, most)
+        )
     rest = stats.classes[top:]
     if rest:
         accepted, rejected, incomplete = (
@@ -145,12 +148,14 @@ def _reasons(stats: DatasetStats, width: int) -> Table | None:
     if not stats.reasons:
         return None
     table = _table("Reasons", "code", "verdict", "sequences", "share", left=2)
-    room = width - max(len(item.code) for item in stats.reasons) - 42
+    room = width - max(len(item.code) for item in stats.reasons) - 37
     table.add_column("what it means", overflow="ellipsis", no_wrap=True, max_width=max(room, 10))
     for item in stats.reasons:
         tint = {"reject": "red", "warn": "yellow"}.get(item.verdict, "")
         share = f"{item.count / stats.counts.total:.1%}"
-        table.add_row(item.code, Text(item.verdict, tint), f"{item.count:,}", share, Text(item.text, "dim"))
+        table.add_row(
+            printable(item.code), Text(item.verdict, tint), f"{item.count:,}", share, Text(item.text, "dim")
+        )
     return table
 
 
@@ -165,7 +170,7 @@ def _stages(stats: DatasetStats) -> Table | None:
     for stage in stats.stages:
         share = stage.total_cpu_s / whole
         table.add_row(
-            stage.name, f"{stage.count:,}", f"{stage.median_s:.1f}", f"{stage.p95_s:.1f}",
+            printable(stage.name), f"{stage.count:,}", f"{stage.median_s:.1f}", f"{stage.p95_s:.1f}",
             f"{stage.total_cpu_s / 3600:,.2f}", f"{share:.0%}", Text("█" * round(30 * share), "blue"),
         )  # fmt: skip
     return table
@@ -178,7 +183,7 @@ def _scores(stats: DatasetStats) -> Table | None:
     table.add_column("1 % to 99 %")
     for item in stats.scores:
         values: list[Any] = [f"{value:.4g}" for value in (item.p5, item.median, item.p95)]
-        table.add_row(item.name, f"{item.count:,}", *values, _spark(item.bins))
+        table.add_row(printable(item.name), f"{item.count:,}", *values, _spark(item.bins))
     return table
 
 

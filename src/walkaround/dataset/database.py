@@ -12,6 +12,8 @@ import duckdb
 
 from walkaround.errors import WalkaroundError
 
+READ_ERRORS = (duckdb.Error, RuntimeError)
+"""What reading a broken Parquet file raises; the second is for text that is no UTF-8."""
 _CHUNK = 2000
 
 
@@ -28,7 +30,7 @@ def described_columns(path: Path, kind: type[WalkaroundError]) -> list[str]:
             rows = database.execute(
                 "DESCRIBE SELECT * FROM read_parquet($path)", {"path": str(path)}
             ).fetchall()
-    except duckdb.Error as error:
+    except READ_ERRORS as error:
         raise kind(f"{path} is not a readable Parquet file: {first_line(error)}") from error
     return [str(row[0]) for row in rows]
 
@@ -43,7 +45,7 @@ def read_text_columns(
             result = database.execute(f"SELECT {listed} FROM read_parquet($path)", {"path": str(path)})
             while rows := result.fetchmany(batch):
                 yield from rows
-    except duckdb.Error as error:
+    except READ_ERRORS as error:
         raise kind(f"{path} is not a readable Parquet file: {first_line(error)}") from error
 
 

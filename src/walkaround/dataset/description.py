@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from walkaround.dataset.classes import ClassTable
-from walkaround.dataset.schema import SCHEMA_VERSION, SequenceRecord
+from walkaround.dataset.schema import SCHEMA_VERSION, SequenceRecord, check_text
 from walkaround.errors import FormatError
 from walkaround.io.atomic import write_json
 
@@ -32,6 +32,10 @@ def read_description(root: Path) -> dict[str, Any] | None:
         raise FormatError(f"{path} is not JSON: {error}. Mend or remove it.") from error
     if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
         raise FormatError(f"{path} has no schema_version {SCHEMA_VERSION}. Mend or remove it.")
+    check_text(value, str(path))
+    classes = value.get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
+        raise FormatError(f"{path}: classes is {classes!r:.60}, not a list of labels. Mend or remove it.")
     return value
 
 
@@ -53,7 +57,7 @@ def updated_description(
         "classes": [],
     }
     merged = {**fresh, **first, **(value or {})}
-    known = merged["classes"] if isinstance(merged["classes"], list) else []
+    known = merged["classes"]
     labels = classes.labels if classes is not None else ()
     merged["classes"] = list(dict.fromkeys((*known, *labels, *(record.class_label for record in records))))
     if classes is not None and classes.ids:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from walkaround.dataset.database import connect, load_rows
+from walkaround.dataset.classes import label_problem
+from walkaround.dataset.database import connect, load_rows, read_text_columns
 from walkaround.dataset.duplicates_options import DuplicatesOptions
 from walkaround.dataset.fingerprint import (
     NUM_STILLS,
@@ -29,6 +30,7 @@ from walkaround.dataset.groups import connected
 from walkaround.dataset.neighbours import candidate_pairs, distances
 from walkaround.dataset.rows import opened_catalog
 from walkaround.dataset.same_object import View, agreement, find_views
+from walkaround.dataset.schema import instance_id_problem
 from walkaround.errors import FormatError
 from walkaround.io.atomic import atomic_path, write_json
 from walkaround.types import ByteArray, FloatArray, IntArray, Progress, no_progress
@@ -162,10 +164,15 @@ def _sequences(root: Path) -> list[_Sequence]:
             "SELECT class_label, instance_id, source_sha256, last_key FROM catalog"
             " ORDER BY class_label, instance_id"
         ).fetchall()
-    return [
-        _Sequence(class_label=label, instance_id=instance, sha256=sha256, state=f"{VERSION} {key}")
-        for label, instance, sha256, key in rows
-    ]
+    sequences = []
+    for label, instance, sha256, key in rows:
+        problem = label_problem(label) or instance_id_problem(instance)
+        if problem:  # such a name could lead out of ROOT
+            logger.warning("left out: %r is no name of a sequence: %s", f"{label}/{instance}", problem)
+            continue
+        item = _Sequence(class_label=label, instance_id=instance, sha256=sha256, state=f"{VERSION} {key}")
+        sequences.append(item)
+    return sequences
 
 
 def _same_source(sequences: list[_Sequence]) -> Iterator[DuplicatePair]:
@@ -210,8 +217,6 @@ def _read_fingerprints(root: Path) -> dict[tuple[str, str], str]:
     path = root / FINGERPRINTS_NAME
     if not path.is_file():
         return {}
-    from walkaround.dataset.database import read_text_columns
-
     try:
         rows = list(read_text_columns(path, list(_COLUMNS), FormatError))
     except FormatError:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from walkaround.io.image import read_stored
 from walkaround.types import ByteArray, Float32Array
 
 VERSION = 1
@@ -112,11 +113,7 @@ def _reduced(side_px: float) -> int:
 
 
 def _read(path: Path, flags: int) -> ByteArray | None:
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-        image = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
-    except (OSError, cv2.error):
-        return None
+    image = read_stored(path, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     return None if image is None else np.asarray(image, np.uint8)
 
 

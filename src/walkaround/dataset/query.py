@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 
+from walkaround.dataset.database import READ_ERRORS
 from walkaround.dataset.rows import CATALOG_NAME, opened_catalog
 from walkaround.errors import OutputError, UsageError
 from walkaround.io.atomic import atomic_path
@@ -101,11 +102,11 @@ def _fetch(database: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
     try:
         while found := database.fetchmany(_BATCH):
             yield from found
-    except duckdb.Error as error:
+    except READ_ERRORS as error:
         raise _wrong(error) from error
 
 
-def _wrong(error: duckdb.Error) -> UsageError:
+def _wrong(error: Exception) -> UsageError:
     return UsageError(f"The query cannot be run: {said(error)}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from walkaround.dataset.database import connect, first_line, load_rows
+from walkaround.dataset.database import READ_ERRORS, connect, first_line, load_rows
 from walkaround.dataset.schema import SequenceRecord
 from walkaround.errors import FormatError, OutputError
 from walkaround.io.atomic import atomic_path
@@ -125,7 +125,7 @@ def opened_catalog(root: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
                     " (remove it, and the next build writes it again)."
                 )
             yield database
-    except duckdb.Error as error:
+    except READ_ERRORS as error:
         raise FormatError(f"{path} is not a readable catalogue: {first_line(error)}") from error
 
 

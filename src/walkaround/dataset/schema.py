@@ -139,9 +139,13 @@ def record_from_dict(value: Any, *, where: str = RECORD_NAME) -> SequenceRecord:
             f"{where}: schema_version is {version!r}, this walkaround reads {SCHEMA_VERSION}. "
             "Upgrade walkaround, or build the sequence again."
         )
+    check_text(value, where)
     record = _read_dataclass(SequenceRecord, value, where)
     if record.status not in STATUSES:
         raise FormatError(f"{where}: status is {record.status!r}, expected one of {', '.join(STATUSES)}.")
+    label = record.class_label
+    if not label or label.startswith(".") or set(label) & set("/\\\0"):
+        raise FormatError(f"{where}: class_label is {label!r:.80}, which cannot name a folder.")
     problem = instance_id_problem(record.instance_id)
     if problem:
         raise FormatError(f"{where}: instance_id is {record.instance_id!r:.80}; {problem}.")
@@ -153,6 +157,21 @@ def record_from_dict(value: Any, *, where: str = RECORD_NAME) -> SequenceRecord:
             if name.startswith("/") or "\0" in name or ".." in name.split("/"):
                 raise FormatError(f"{where}: output {name!r} leaves the sequence folder.")
     return record
+
+
+def check_text(value: Any, where: str) -> None:
+    """Refuse half a character (JSON can say ``"\\ud800"``), which no file or table can be written with.
+
+    Raises
+    ------
+    FormatError
+        There is one in ``value``, plain data of JSON.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start : error.end]
+        raise FormatError(f"{where}: {half!r} is half a character and cannot be written as text.") from error
 
 
 def read_record(sequence_dir: Path) -> SequenceRecord:

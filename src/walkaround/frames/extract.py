@@ -79,8 +79,7 @@ def extract_frames(
     -------
     FramesResult
         Scores: ``num_frames``; ``sharpness`` (median, 0..1); ``brightness`` (mean luma, 0..1); for videos
-        ``motion_px`` and ``background_motion_share`` where they could be measured (see
-        :class:`walkaround.frames.motion.MotionMeter`).
+        those of :class:`walkaround.frames.motion.MotionMeter` where they could be measured.
 
     Raises
     ------

@@ -13,6 +13,7 @@ import numpy as np
 
 from walkaround.errors import FormatError
 from walkaround.io.atomic import write_bytes
+from walkaround.io.image import read_stored
 from walkaround.types import BoolArray, ByteArray, Float32Array
 
 DEPTH_SCALE = 1e-4
@@ -37,7 +38,7 @@ def read_depth(path: Path, scale: float = DEPTH_SCALE) -> tuple[Float32Array, Bo
     FormatError
         The file is not a 16-bit grey PNG.
     """
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    values = read_stored(path, cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 2 or values.dtype != np.uint16:
         raise FormatError(f"{path} is not a 16-bit grey depth map.")
     return (values * scale).astype(np.float32), values > 0
@@ -88,7 +89,7 @@ def read_grey(path: Path) -> ByteArray:
     FormatError
         The file cannot be decoded.
     """
-    values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    values = read_stored(path, cv2.IMREAD_GRAYSCALE)
     if values is None:
         raise FormatError(f"{path} is not a readable image.")
     return np.asarray(values, dtype=np.uint8)

@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from walkaround.errors import InputError, OutputError
 from walkaround.io.atomic import write_bytes
@@ -144,6 +145,29 @@ def write_jpeg(path: Path, image_srgb: ByteArray, quality: int = 95) -> None:
         The folder is read-only or the disk is full.
     """
     write_bytes(path, encode_jpeg(image_srgb, quality))
+
+
+def decode_stored(data: bytes, flags: int) -> NDArray[Any] | None:
+    """Decode an image of a dataset as ``cv2.imdecode`` does with ``flags``.
+
+    None when it is broken, of a format that no dataset has, or states more than :data:`MAX_PIXELS`.
+    """
+    size_wh = stated_size_wh(data)
+    if size_wh is None or size_wh[0] * size_wh[1] > MAX_PIXELS:
+        return None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image)
+
+
+def read_stored(path: Path, flags: int) -> NDArray[Any] | None:
+    """Read an image of a dataset; None when it is missing or :func:`decode_stored` gives None."""
+    try:
+        return decode_stored(path.read_bytes(), flags)
+    except OSError:
+        return None
 
 
 def _decode_bgr(data: bytes) -> Any:

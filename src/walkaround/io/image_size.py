@@ -21,8 +21,8 @@ def stated_size_wh(data: bytes) -> tuple[int, int] | None:
     try:
         if data[:2] == b"\xff\xd8":
             size = _jpeg(data)
-        elif data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR":
-            size = struct.unpack_from(">II", data, 16)
+        elif data[:8] == b"\x89PNG\r\n\x1a\n":
+            size = _png(data)
         elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             size = _webp(data)
         elif data[:4] in (b"II*\0", b"MM\0*"):
@@ -50,6 +50,21 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
         else:
             at += 2 + struct.unpack_from(">H", data, at + 2)[0]
     return None
+
+
+def _png(data: bytes) -> tuple[int, int] | None:
+    """Read the first chunk; see that all lie within the file, for OpenCV makes room for what each states."""
+    if data[12:16] != b"IHDR":
+        return None
+    at, name = 8, b""
+    while name != b"IEND":
+        (length,) = struct.unpack_from(">I", data, at)
+        name = data[at + 4 : at + 8]
+        at += 12 + length
+        if at > len(data):
+            return None
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
 
 
 def _webp(data: bytes) -> tuple[int, int] | None:

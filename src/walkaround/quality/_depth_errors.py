@@ -11,6 +11,7 @@ import numpy as np
 
 from walkaround.errors import FormatError
 from walkaround.io.depth import FILLED, read_grey
+from walkaround.io.image import read_stored
 from walkaround.types import Float32Array
 
 
@@ -56,7 +57,7 @@ def depth_errors(
         path, beside = sequence_dir / "depth" / name, sequence_dir / "confidence" / name
         if not path.is_file():
             continue
-        steps = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        steps = read_stored(path, cv2.IMREAD_UNCHANGED)
         if steps is None or steps.ndim != 2 or steps.dtype != np.uint16:
             raise FormatError(f"{path} is not a 16-bit grey depth map.")
         steps = resize_nearest(steps, true.shape)

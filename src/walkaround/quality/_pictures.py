@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from walkaround.io.image import read_stored
 from walkaround.types import ByteArray, FloatArray, PointCloud
 
 OUTLINE_BGR = (120, 45, 255)
@@ -26,9 +27,7 @@ def read_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> ByteArray | None:
     """Read an image; None when it is missing or broken."""
     if not path.is_file():
         return None
-    data = np.fromfile(path, dtype=np.uint8)
-    image = cv2.imdecode(data, flags) if data.size else None
-    return None if image is None else np.asarray(image)
+    return read_stored(path, flags)
 
 
 def shrink(image: ByteArray, width: int) -> ByteArray:

@@ -14,6 +14,7 @@ import numpy as np
 from walkaround.errors import FormatError
 from walkaround.geometry import Similarity, robust_similarity
 from walkaround.io.colmap import read_sparse_model
+from walkaround.io.image import read_stored
 from walkaround.io.pointcloud import read_ply
 from walkaround.quality._depth_errors import DepthErrors, depth_errors, depth_rows, resize_nearest
 from walkaround.quality._doubts import find_doubts
@@ -261,7 +262,7 @@ def _masks(sequence_dir: Path, truth: Truth, pairs: list[_Pair]) -> MaskErrors |
         if true is None:
             continue
         path = sequence_dir / "masks" / f"{Path(pair.image).stem}.png"
-        found = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else np.zeros((1, 1), np.uint8)
+        found = read_stored(path, cv2.IMREAD_GRAYSCALE) if path.is_file() else np.zeros((1, 1), np.uint8)
         if found is None:
             raise FormatError(f"{path} is not a readable mask.")
         scores.append(mask_iou(np.asarray(found > 127), true))

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from walkaround.errors import FormatError
+from walkaround.io.image import read_stored
 from walkaround.types import BoolArray, Float32Array, FloatArray, IntArray
 
 
@@ -51,7 +52,7 @@ class Truth:
         path = self.folder / "masks" / f"{Path(frame.image).stem}.png"
         if not path.is_file():
             return None
-        values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        values = read_stored(path, cv2.IMREAD_GRAYSCALE)
         if values is None:
             raise FormatError(f"{path} is not a readable mask.")
         return np.asarray(values > 127)

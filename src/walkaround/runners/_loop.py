@@ -12,7 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ class BatchLoop:
         """Instance ids of sequences that belong to no entry of this batch."""
 
     def run(self, runner: Runner) -> None:
-        """Work until every capture has an outcome, and all of them are in catalogue and journal."""
+        """Work until nothing is left to build."""
         while True:
             self._fill(runner)
             if runner.num_tasks:
@@ -100,7 +100,9 @@ class BatchLoop:
                 break
             self._settle()
             self._tracker.tick()
-        wait([future for future, _, _ in self._settling if future is not None])
+
+    def finish(self) -> None:
+        """Put what is left into the journal, once the catalogue is closed."""
         self._settle()
 
     def failed(self) -> tuple[Outcome, ...]:

@@ -109,6 +109,7 @@ def _run(
         with RUNNERS[options.runner](job, options, tracker.stage) as runner:
             tracker.workers = runner.workers
             loop.run(runner)
+    loop.finish()
     if loop.num_set_aside:
         with CatalogWriter(root, classes=classes):  # finds what their processes left
             pass

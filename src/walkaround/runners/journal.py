@@ -136,12 +136,13 @@ class Fingerprints:
             for item in dataclasses.fields(build)
             if item.name not in _NOT_OUTPUT
         }
-        self._common = [values, [(stage.name, stage.version) for stage in STAGES]]
+        versions = [(stage.name, stage.version) for stage in STAGES]
+        self._common = hashlib.sha256(json.dumps([values, versions], sort_keys=True).encode()).hexdigest()
 
     def __call__(self, entry: CaptureEntry) -> str:
         """Return 16 hex digits for one entry."""
         said = [entry.instance_id, entry.licence, entry.consent]
-        text = json.dumps([self._common, said, _stamp(entry.source)], sort_keys=True)
+        text = json.dumps([self._common, said, _stamp(entry.source)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

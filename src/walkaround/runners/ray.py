@@ -64,6 +64,11 @@ class RayRunner:
             self._owned = _connect(
                 self._ray, options.ray_address, threads=self._threads, workers=options.workers
             )
+        try:
+            self._check_resources()
+        except BaseException:
+            self._ray.shutdown()
+            raise
 
     def __enter__(self) -> RayRunner:
         ray = self._ray
@@ -84,6 +89,31 @@ class RayRunner:
         if self._tasks and not self._owned:  # let the workers stop their children
             self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=10.0)
         self._ray.shutdown()
+
+    def _check_resources(self) -> None:
+        """Ask for no more than there is: Ray would wait for ever.
+
+        Raises
+        ------
+        UsageError
+            A stage wants a GPU, and the Ray that was started here has none.
+        """
+        total = self._ray.cluster_resources()
+        needs_gpu = bool(_gpu_stages(self._job.build))
+        if self._owned:
+            self._memory_mb = min(self._memory_mb, total.get("memory", 0.0) / 1e6)
+            if needs_gpu and not total.get("GPU"):
+                raise UsageError("--depth.backend colmap_cuda needs a GPU, and Ray finds none here.")
+            return
+        wanted = {"CPU": self._threads, "memory": self._memory_mb * 1e6, "GPU": self._gpu_share * needs_gpu}
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if not any(all(node.get(name, 0.0) >= least for name, least in wanted.items()) for node in nodes):
+            logger.warning(
+                "No node of the Ray cluster has %d CPUs, %.0f MB of memory%s: the batch waits for one.",
+                self._threads,
+                self._memory_mb,
+                f" and {self._gpu_share:g} GPU" if needs_gpu else "",
+            )
 
     @property
     def workers(self) -> int:

@@ -16,6 +16,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from walkaround.dataset.manifest import CaptureEntry
 from walkaround.dataset.schema import SequenceRecord
@@ -168,10 +169,16 @@ def _what(error: ProcessDied) -> str:
         return f"signal {error.signal_number}"
 
 
-def _wipe(entry: CaptureEntry) -> Wipe:
-    """Keep the collector's names out of messages: the source's, its photos', its folders'."""
+def _wipe(entry: CaptureEntry) -> Callable[[str], str]:
+    """Keep the collector's names out of messages: the source's, its photos'."""
+    if "://" in entry.source:
+        from walkaround.io.fetch import shown
+
+        address = shown(entry.source)
+        inner = Wipe(Path(urlsplit(address).path))
+        return lambda text: str(inner(text.replace(entry.source, "the input").replace(address, "the input")))
     source = Path(entry.source)
     photos: list[Path] = []
     with suppress(OSError):
-        photos = sorted(source.iterdir()) if "://" not in entry.source and source.is_dir() else []
+        photos = sorted(source.iterdir()) if source.is_dir() else []
     return Wipe(source, photos)
