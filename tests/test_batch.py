@@ -156,7 +156,7 @@ def test_consent_licence_and_ids_of_a_manifest(stages: ModuleType, tree: Path, t
 
 
 def test_a_sequence_in_parts(stages: ModuleType, source: Path, tmp_path: Path) -> None:
-    """What comes before a stage, the stage, the rest: the same files as at once; a rejection ends it early."""
+    """Before a stage, the stage, the rest: the same files as at once; a rejection ends it early."""
     root = tmp_path / "root"
     parts = [BatchPart(until=until) for until in ("cameras", "depth", None)]
     found = [build_sequence(source, root, options=MUG, batch=part).status for part in parts]
