@@ -30,7 +30,7 @@ from walkaround.errors import (
     UsageError,
 )
 from walkaround.frames import FramesOptions
-from walkaround.pipeline import BuildOptions, build_sequence
+from walkaround.pipeline import BatchPart, BuildOptions, build_sequence
 from walkaround.runners._loop import BatchLoop
 from walkaround.runners.batch import BatchOptions, BatchResult, build_batch
 from walkaround.runners.journal import Fingerprints, Journal, Outcome, batch_folder, read_histories
@@ -153,6 +153,22 @@ def test_consent_licence_and_ids_of_a_manifest(stages: ModuleType, tree: Path, t
         assert result.snapshot.skipped == skipped
     record = json.loads((root / "cup/cup-1/sequence.json").read_text())
     assert (record["instance_id"], record["licence"], record["consent"]) == ("cup-1", "CC-BY-4.0", True)
+
+
+def test_a_sequence_in_parts(stages: ModuleType, source: Path, tmp_path: Path) -> None:
+    """Before a stage, the stage, the rest: the same files as at once; a rejection ends it early."""
+    root = tmp_path / "root"
+    parts = [BatchPart(until=until) for until in ("cameras", "depth", None)]
+    found = [build_sequence(source, root, options=MUG, batch=part).status for part in parts]
+    assert found == ["incomplete", "incomplete", "accepted"]
+    assert stages.calls == ["frames", "cameras", "depth", "masks", "cloud"]
+    assert not (root / "catalog.parquet").exists()
+    build_sequence(source, tmp_path / "whole", options=MUG)
+    whole = dataset(tmp_path / "whole")
+    del whole["catalog.parquet"], whole["dataset.json"]
+    assert dataset(root) == whole
+    stages.scores["frames"] = {"motion_px": 0.0}
+    assert build_sequence(source, tmp_path / "no", options=MUG, batch=parts[0]).status == "rejected"
 
 
 def test_rejected_captures_count_and_stay(stages: ModuleType, tree: Path, tmp_path: Path) -> None:
