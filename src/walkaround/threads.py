@@ -16,7 +16,7 @@ def usable_cores() -> int:
 
 @contextmanager
 def library_threads(num_threads: int) -> Iterator[None]:
-    """Let OpenCV use ``num_threads`` within the block; its default is all cores, in each process of a batch."""
+    """Let OpenCV use ``num_threads`` in the block; its default is all cores, in each process of a batch."""
     import cv2
 
     before = cv2.getNumThreads()
