@@ -19,6 +19,14 @@ from walkaround.runners._memory import process_tree
 REPOSITORY = Path(__file__).parents[1]
 
 
+_MAIN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+from walkaround.cli import main
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
 def environment(*, fakes: bool = True, **more: str) -> dict[str, str]:
     """Return an environment in which every build of a process tree has fake stages (tests/faults.py)."""
     hooks = [str(REPOSITORY / "tests" / "hooks")] if fakes else []
@@ -37,7 +45,7 @@ def collection(folder: Path, captures: dict[str, str]) -> Path:
 
 def start(source: Path, root: Path, *options: str, fakes: bool = True, **env: str) -> subprocess.Popen[str]:
     """Start ``walkaround build`` in a session of its own."""
-    command = [sys.executable, "-m", "walkaround", "build", str(source), "--out", str(root), *options]
+    command = [sys.executable, "-c", _MAIN, "build", str(source), "--out", str(root), *options]
     return subprocess.Popen(
         command,
         env=environment(fakes=fakes, **env),

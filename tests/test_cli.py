@@ -260,3 +260,19 @@ def test_a_reader_that_leaves_early() -> None:
         ["bash", "-c", code], capture_output=True, text=True, check=False, env=dict(os.environ)
     )
     assert "Traceback" not in done.stderr
+
+
+def test_threads_hold_for_opencv_too(
+    fake_stages: ModuleType, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cv2
+
+    seen: list[int] = []
+    write_cloud = fake_stages.write_cloud
+    monkeypatch.setattr(
+        "walkaround.cloud.write_cloud",
+        lambda *files, **rest: seen.append(cv2.getNumThreads()) or write_cloud(*files, **rest),
+    )
+    before = cv2.getNumThreads()
+    assert main(["build", str(source), "--out", str(tmp_path / "root"), "--threads", "1"]) == 0
+    assert seen == [1] and cv2.getNumThreads() == before

@@ -35,6 +35,7 @@ from walkaround.limits import check_limits
 from walkaround.masks.models import prepare_model
 from walkaround.masks.options import MasksOptions
 from walkaround.quality.rules import RULES_BY_CODE, judge
+from walkaround.threads import library_threads, use_numba_threads
 from walkaround.types import CaptureInfo, Frame, Progress
 from walkaround.workspace import (
     WORK_NAME,
@@ -133,7 +134,7 @@ def build_sequence(
     progress("capture", 0.0)
     max_mb = options.capture.max_size_mb
     limits = FetchLimits(max_size_mb=max_mb, archive=ArchiveLimits(max_unpacked_mb=max_mb))
-    with fetch(str(source), root / WORK_NAME, limits=limits) as local:
+    with fetch(str(source), root / WORK_NAME, limits=limits) as local, library_threads(options.num_threads):
         return _build_local(local, root, label, options, progress, batch)
 
 
@@ -270,6 +271,7 @@ def _depth_stage(run: _Run, scratch: Path) -> StageResult:
 def _masks_stage(run: _Run, scratch: Path) -> StageResult:
     from walkaround.masks import write_masks
 
+    use_numba_threads(run.options.num_threads)
     result = write_masks(
         run.image_dir,
         run.frames,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def usable_cores() -> int:
@@ -10,6 +12,19 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def library_threads(num_threads: int) -> Iterator[None]:
+    """Let OpenCV use ``num_threads`` in the block; its default is all cores, in each process of a batch."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(max(1, num_threads))
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def use_numba_threads(num_threads: int) -> int:

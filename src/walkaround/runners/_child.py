@@ -35,6 +35,7 @@ def main(events_fd: int) -> None:
 
     Libraries' destructors have nothing left to do here and could still hang or abort.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads wait by spinning, a waste beside others
     leash = _take_leash()
     os.set_inheritable(events_fd, False)
     _die_with_the_parent()
