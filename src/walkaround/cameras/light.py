@@ -27,9 +27,9 @@ from walkaround.cameras.viewgraph import ViewGraph
 from walkaround.io.color import linear_from_srgb
 from walkaround.types import BoolArray, Float32Array, FloatArray, SparseModel
 
-LIMIT = 0.05
+LIMIT = 0.1
 """A model with more than this share of near pairs in conflict is folded. Measured: right models of real and
-simulated captures at most 0.01; of four symmetric objects wholly folded 0.5 and more, half folded 0.12."""
+simulated captures at most 0.03; of four symmetric objects wholly folded 0.5 and more, half folded 0.12."""
 NEAR_DEG = 20.0
 """Views within this angle are near."""
 FAR_DEG = 60.0

@@ -70,7 +70,7 @@ RULES: tuple[Rule, ...] = (
          text="The mean reprojection error is over 2 px."),
     Rule(code="inconsistent_cameras", stage="cameras", score="camera_consistency", low=0.5, verdict="reject",
          text="Cameras disagree with their neighbours; repeated patterns may have folded the model."),
-    Rule(code="folded_model", stage="cameras", score="light_conflict", high=0.05, verdict="reject",
+    Rule(code="folded_model", stage="cameras", score="light_conflict", high=0.1, verdict="reject",
          text="Views of one side see it in different light: sides that look alike were laid on each other, "
               "or the light changed. Film a video, or put a textured cloth below."),
     Rule(code="narrow_arc", stage="cameras", score="arc_deg", low=20.0, verdict="reject",
