@@ -22,7 +22,9 @@ from walkaround.cameras.light import (
     read_lights,
     view_angles_deg,
 )
+from walkaround.cameras.scoring import measure_model
 from walkaround.cameras.viewgraph import ViewGraph
+from walkaround.quality.rules import judge
 from walkaround.types import FloatArray, SparseModel
 
 NUM_VIEWS = 24
@@ -80,7 +82,11 @@ def test_pairs_of_one_light_are_those_of_one_side() -> None:
 def test_too_few_near_pairs_say_nothing() -> None:
     model, _ = make_orbit(num_views=MIN_PAIRS, arc_deg=340.0)
     assert np.isnan(light_conflict(model, NO_EVIDENCE))
-    assert not is_folded(scores_of(light_conflict=float("nan")))
+    scores = measure_model(model, num_frames=5, num_models=1, consistency=1.0, light_conflict=float("nan"))
+    assert "light_conflict" not in scores and not is_folded(scores)
+    assert "folded_model" not in judge(scores)[1]
+    measured = measure_model(model, num_frames=5, num_models=1, consistency=1.0, light_conflict=2 * LIMIT)
+    assert is_folded(measured) and "folded_model" in judge(measured)[1]
 
 
 def test_a_folded_model_loses_to_a_smaller_right_one() -> None:

@@ -116,7 +116,7 @@ def is_enough(scores: dict[str, float], options: CamerasOptions, attempt: Attemp
 
 def is_folded(scores: dict[str, float]) -> bool:
     """Return True when views near each other see the object in different light."""
-    return scores["light_conflict"] > LIMIT
+    return scores.get("light_conflict", 0.0) > LIMIT  # without the score: too few pairs to ask
 
 
 def overall(scores: dict[str, float]) -> float:

@@ -40,7 +40,7 @@ def measure_model(
         "elevation_deg": float(np.median(elevation)),
         "num_models": float(num_models),
         "camera_consistency": consistency,
-        "light_conflict": light_conflict,
+        **({} if math.isnan(light_conflict) else {"light_conflict": light_conflict}),
     }
 
 
