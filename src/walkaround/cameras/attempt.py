@@ -66,7 +66,8 @@ def make_attempt(attempt: Attempt, job: Job) -> Candidate | None:
     cannot explain, then (for a video) with neighbours in time only: mapping is cheap beside the features.
     """
     database = prepare_database(attempt, job)
-    job = dataclasses.replace(job, evidence=compare_light(read_view_graph(database), job.light))
+    if not job.ordered:  # in a video the neighbours in time tell sides apart, and tell more surely
+        job = dataclasses.replace(job, evidence=compare_light(read_view_graph(database), job.light))
     best: Candidate | None = None
     pairs_of_best = database
     for variant, prepare in _variants(attempt, job):

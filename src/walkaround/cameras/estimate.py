@@ -96,11 +96,12 @@ def estimate_cameras(
             options=options,
             seed=seed,
             num_threads=num_threads,
-            light=read_lights(image_dir, [frame.image for frame in frames], num_threads),
         )
         video = ordered
         if not ordered and photos_follow_each_other(job):
             job = dataclasses.replace(job, ordered=True)
+        if not job.ordered:
+            job = dataclasses.replace(job, light=read_lights(image_dir, job.names, num_threads))
         return solve(job, standing=standing, video=video, progress=progress)
     finally:
         remove_tree(work)
