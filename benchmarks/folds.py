@@ -57,7 +57,8 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Run everything and print one table."""
     print(f"machine: {machine()}; load {os.getloadavg()[0]:.1f}; commit {commit()}")
-    hows = ["light", "no light", *(["COLMAP"] if arguments.plain else [])]
+    hows = ["video"] if arguments.video else ["light", "no light"]
+    hows += ["COLMAP"] if arguments.plain else []
     for name, options in OBJECTS.items():
         with tempfile.TemporaryDirectory() as scratch:
             folder, frames, truth = photos(arguments, options, Path(scratch))
@@ -105,7 +106,7 @@ def solve(
     if how == "COLMAP":
         model = plain_colmap(folder, frames, scratch, arguments.threads)
         return f"{count_right(model, truth)} of {len(frames)} right, {len(model.views)} placed"
-    lights = light.read_lights if how == "light" else lambda *_: {}
+    lights = light.read_lights if how != "no light" else lambda *_: {}
     with mock.patch.object(estimate, "read_lights", lights):
         try:
             result = estimate_cameras(

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from tests.test_depth import CAMERA, RADIUS, cast, orbit
 from walkaround.cloud import CloudOptions, fuse_cloud, write_cloud
-from walkaround.cloud.fuse import CloudView, average_cells, clean, grid_normals, smooth_points
+from walkaround.cloud.fuse import CloudView, average_cells, clean, find_islands, grid_normals, smooth_points
 from walkaround.errors import InputError
 from walkaround.io.depth import FILLED, write_depth, write_grey
 from walkaround.types import PointCloud, SparseModel
@@ -129,6 +129,16 @@ def test_strays_go() -> None:
     assert len(kept.points_in_world) > 480
     few = PointCloud(points_in_world=points[-5:], normals=normals[-5:], num_views=views[-5:])
     assert clean(few) is few
+
+
+def test_an_island_goes_and_a_near_part_stays() -> None:
+    rng = np.random.default_rng(0)
+    ball = rng.normal(size=(4000, 3))
+    ball /= np.linalg.norm(ball, axis=1, keepdims=True)
+    stem = np.stack([np.linspace(1, 2, 200), np.zeros(200), np.zeros(200)], axis=1)
+    speck = [0, 0, -3] + 0.01 * rng.normal(size=(15, 3))  # dense: its own neighbours are near
+    keep = find_islands(np.concatenate([ball, stem, speck]), 0.2)
+    assert keep[:4200].all() and not keep[4200:].any()
 
 
 def test_noise_is_smoothed_and_an_edge_stays() -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests.test_cameras import make_orbit, scores_of
-from walkaround.cameras.ladder import is_folded, overall
+from walkaround.cameras.ladder import FOLDED, is_folded, overall
 from walkaround.cameras.light import (
-    LIMIT,
     MIN_PAIRS,
     NO_EVIDENCE,
+    TIMES,
     LightEvidence,
     compare_light,
     light_conflict,
@@ -24,7 +24,7 @@ from walkaround.cameras.light import (
 )
 from walkaround.cameras.scoring import measure_model
 from walkaround.cameras.viewgraph import ViewGraph
-from walkaround.quality.rules import judge
+from walkaround.quality.rules import RULES_BY_CODE, judge
 from walkaround.types import FloatArray, SparseModel
 
 NUM_VIEWS = 24
@@ -48,7 +48,7 @@ def evidence_of(side: FloatArray, model: SparseModel, graph: ViewGraph) -> Light
 def test_a_right_model_has_no_conflicts_and_a_folded_one_many() -> None:
     model, graph = make_orbit(num_views=NUM_VIEWS, arc_deg=170.0)
     assert light_conflict(model, evidence_of(np.zeros(NUM_VIEWS), model, graph)) == 0.0
-    assert light_conflict(model, evidence_of(np.arange(NUM_VIEWS) % 2.0, model, graph)) > 2 * LIMIT
+    assert light_conflict(model, evidence_of(np.arange(NUM_VIEWS) % 2.0, model, graph)) > 2 * FOLDED
 
 
 def test_matches_that_the_poses_do_not_explain_have_no_say() -> None:
@@ -64,7 +64,7 @@ def test_matches_that_the_poses_do_not_explain_have_no_say() -> None:
             [right.ratios[pair], (2.0 if near else 0.02) * rng.normal(size=len(false))]
         )
     mixed = LightEvidence(graph=ViewGraph(keypoints=graph.keypoints, matches=matches), ratios=ratios)
-    assert light_conflict(model, mixed) <= LIMIT
+    assert light_conflict(model, mixed) <= FOLDED
 
 
 def test_pairs_of_one_light_are_those_of_one_side() -> None:
@@ -72,11 +72,15 @@ def test_pairs_of_one_light_are_those_of_one_side() -> None:
     names = [view.frame.image for view in model.views]
     side = np.arange(NUM_VIEWS) % 2
     evidence = evidence_of(side * 1.0, model, graph)
-    alike = pairs_of_one_light(evidence)
+    alike = pairs_of_one_light(evidence, TIMES)
     same = {pair for pair in evidence.ratios if side[names.index(pair[0])] == side[names.index(pair[1])]}
     assert alike <= same
     for i in range(NUM_VIEWS - 2):  # neighbours stay
         assert (names[i], names[i + 2]) in alike
+
+
+def test_the_rule_and_the_ladder_have_one_limit() -> None:
+    assert RULES_BY_CODE["folded_model"].high == FOLDED
 
 
 def test_too_few_near_pairs_say_nothing() -> None:
@@ -85,12 +89,12 @@ def test_too_few_near_pairs_say_nothing() -> None:
     scores = measure_model(model, num_frames=5, num_models=1, consistency=1.0, light_conflict=float("nan"))
     assert "light_conflict" not in scores and not is_folded(scores)
     assert "folded_model" not in judge(scores)[1]
-    measured = measure_model(model, num_frames=5, num_models=1, consistency=1.0, light_conflict=2 * LIMIT)
+    measured = measure_model(model, num_frames=5, num_models=1, consistency=1.0, light_conflict=2 * FOLDED)
     assert is_folded(measured) and "folded_model" in judge(measured)[1]
 
 
 def test_a_folded_model_loses_to_a_smaller_right_one() -> None:
-    folded = scores_of(light_conflict=2 * LIMIT)
+    folded = scores_of(light_conflict=2 * FOLDED)
     assert is_folded(folded)
     assert overall(folded) < overall(scores_of(registered_share=0.5))
 

@@ -35,7 +35,7 @@ from walkaround.limits import check_limits
 from walkaround.masks.models import prepare_model
 from walkaround.masks.options import MasksOptions
 from walkaround.quality.rules import RULES_BY_CODE, judge
-from walkaround.threads import library_threads, use_numba_threads
+from walkaround.threads import library_threads
 from walkaround.types import CaptureInfo, Frame, Progress
 from walkaround.workspace import (
     WORK_NAME,
@@ -75,7 +75,7 @@ STAGES = (
     Stage(name="cameras", version=6, owns=("sparse",), uses_seed=True, room_mb=300, forget=_no_cameras),
     Stage(name="depth", version=5, owns=("depth", "confidence")),
     Stage(name="masks", version=4, owns=("masks",)),
-    Stage(name="cloud", version=2, owns=("cloud.ply", "cloud.pcd")),
+    Stage(name="cloud", version=3, owns=("cloud.ply", "cloud.pcd")),
     Stage(name="quality", version=1, owns=("report.html",)),
 )
 """In the order data meets them. Raise ``version`` when a stage's code changes its outputs."""
@@ -271,7 +271,6 @@ def _depth_stage(run: _Run, scratch: Path) -> StageResult:
 def _masks_stage(run: _Run, scratch: Path) -> StageResult:
     from walkaround.masks import write_masks
 
-    use_numba_threads(run.options.num_threads)
     result = write_masks(
         run.image_dir,
         run.frames,

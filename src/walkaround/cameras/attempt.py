@@ -24,9 +24,9 @@ from walkaround.cameras.examine import (
     trim,
 )
 from walkaround.cameras.features import extract_features
-from walkaround.cameras.ladder import Attempt, is_enough, is_folded, overall
+from walkaround.cameras.ladder import FOLDED, Attempt, is_enough, is_folded, overall
 from walkaround.cameras.learned import add_learned_features
-from walkaround.cameras.light import LIMIT, compare_light, pairs_of_one_light
+from walkaround.cameras.light import TIMES, compare_light, pairs_of_one_light
 from walkaround.cameras.mapping import run_mapper
 from walkaround.cameras.mend import retriangulate
 from walkaround.cameras.normalise import Normalisation, normalise
@@ -38,8 +38,8 @@ from walkaround.types import SparseModel
 logger = logging.getLogger(__name__)
 
 MIN_VIEWS = 3
-LIT, LIT_WELL = 2.0, 1.5
-"""Pairs stay whose light is at most so many times as far apart as that of the best pairs of both views."""
+LIT_WELL = 1.5
+"""Like :data:`walkaround.cameras.light.TIMES`, for a second, stricter choice of pairs."""
 FALSE_PAIR = 0.5
 """A pair of which the poses explain less than this share is held to be a false match."""
 
@@ -102,7 +102,7 @@ def completed(candidate: Candidate, database: Path, used: Path, job: Job) -> Can
     if (
         len(again.model.views) < len(candidate.model.views)
         or again.check.score < min(before - 0.05, job.options.enough_consistency)
-        or again.light_conflict > LIMIT
+        or again.light_conflict > FOLDED
     ):
         return candidate
     normalised, world = normalise(again.model)
@@ -203,7 +203,7 @@ def _variants(attempt: Attempt, job: Job) -> tuple[tuple[str, Prepare], ...]:
     return (
         ("all", lambda database, best: database),
         ("cleaned", cleaned),
-        ("lit", lit(LIT)),
+        ("lit", lit(TIMES)),
         ("lit_well", lit(LIT_WELL)),
         ("chain", chain),
     )

@@ -66,7 +66,7 @@ class Found:
     model: SparseModel
     check: Consistency
     light_conflict: float = math.nan
-    """Share of near pairs whose light disagrees; over :data:`walkaround.cameras.light.LIMIT` it is folded."""
+    """Share of near pairs whose light disagrees (:data:`walkaround.cameras.ladder.FOLDED`)."""
     mended: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     merged: list[list[str]] = field(default_factory=list)

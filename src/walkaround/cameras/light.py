@@ -22,14 +22,12 @@ import cv2
 import numpy as np
 
 from walkaround.cameras.consistency import explained
+from walkaround.cameras.features import read_frame
 from walkaround.cameras.rays import keypoint_rays
 from walkaround.cameras.viewgraph import ViewGraph
 from walkaround.io.color import linear_from_srgb
 from walkaround.types import BoolArray, Float32Array, FloatArray, SparseModel
 
-LIMIT = 0.1
-"""A model with more than this share of near pairs in conflict is folded. Measured: right models of real and
-simulated captures at most 0.03; of four symmetric objects wholly folded 0.5 and more, half folded 0.12."""
 NEAR_DEG = 20.0
 """Views within this angle are near."""
 FAR_DEG = 60.0
@@ -81,12 +79,10 @@ def read_light(path: Path) -> FrameLight:
 
     Raises
     ------
-    OSError
+    SequenceRejected
         It cannot be read.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise OSError(f"{path.name} cannot be read as an image")
+    image = read_frame(path, cv2.IMREAD_COLOR)
     scale = min(1.0, _SIZE_PX / max(image.shape[:2]))
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     linear = linear_from_srgb(cv2.resize(image, size, interpolation=cv2.INTER_AREA) / 255.0).mean(axis=2)
@@ -129,7 +125,7 @@ def light_conflict(model: SparseModel, evidence: LightEvidence) -> float:
     return max(conflicts - 1, 0) / asked if asked >= MIN_PAIRS else float("nan")
 
 
-def pairs_of_one_light(evidence: LightEvidence, times: float = TIMES) -> set[tuple[str, str]]:
+def pairs_of_one_light(evidence: LightEvidence, times: float) -> set[tuple[str, str]]:
     """Return the pairs whose light is at most so many times as far apart as the best of both their views."""
     spreads = {pair: light_spread(ratios) for pair, ratios in evidence.ratios.items()}
     best: dict[str, float] = {}

@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numba import njit, prange
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from walkaround.cloud.options import CloudOptions
@@ -263,6 +264,7 @@ def clean(cloud: PointCloud, *, neighbours: int = 12, num_threads: int = 1) -> P
         return cloud
     distances, index = cKDTree(points).query(points, k=neighbours + 1, workers=num_threads)
     keep = find_strays(distances[:, 1:])
+    keep &= find_islands(points, 12.0 * float(np.median(distances[:, 1])))
     smooth = smooth_points(points, cloud.normals, cloud.num_views, distances, index)
     return PointCloud(
         points_in_world=smooth[keep], normals=cloud.normals[keep], num_views=cloud.num_views[keep],
@@ -274,6 +276,20 @@ def find_strays(distances: FloatArray, factor: float = 6.0) -> BoolArray:
     """Return which points (N,) are near enough to their neighbours (N, K) to be kept (Rusu 2008)."""
     mean = distances.mean(axis=1)
     return np.asarray(mean < factor * np.median(mean))
+
+
+def find_islands(points: Float32Array | FloatArray, cell: float, least: float = 0.005) -> BoolArray:
+    """Return which points (N,) hang together with enough others, in touching cells of side ``cell``.
+
+    What holds less than the share ``least`` of all points floats beside the object.
+    """
+    index = ((points - points.min(axis=0)) / max(cell, 1e-12)).astype(np.int64)
+    index = index // (1 + int(index.max()) // 400)  # a stray far away must not make the grid large
+    filled = np.zeros(index.max(axis=0) + 1, dtype=bool)
+    filled[tuple(index.T)] = True
+    labels, _ = ndimage.label(filled, np.ones((3, 3, 3)))
+    mine = labels[tuple(index.T)]
+    return np.asarray(np.bincount(mine)[mine] >= least * len(points))
 
 
 @njit(parallel=True, cache=True)
