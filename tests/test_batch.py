@@ -35,6 +35,7 @@ from walkaround.runners._loop import BatchLoop
 from walkaround.runners.batch import BatchOptions, BatchResult, build_batch
 from walkaround.runners.journal import Fingerprints, Journal, Outcome, batch_folder, read_histories
 from walkaround.runners.local import LocalRunner
+from walkaround.runners.order import largest_first
 from walkaround.runners.progress import STALE_S, Tracker, read_snapshot
 from walkaround.runners.shares import available_memory_mb, default_workers, share_threads
 from walkaround.runners.task import Death, Finished, Job, Task, run_task
@@ -575,3 +576,15 @@ def test_status_of_a_running_and_of_a_killed_batch(
 
 def test_fakes_are_in_use(stages: ModuleType) -> None:
     assert stages is fakes
+
+
+def test_large_captures_come_first(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    sizes = {"small.mp4": 10, "photos/1.jpg": 40, "photos/2.jpg": 40, "large.mp4": 100, "other.mp4": 10}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    sources = ["https://host/a.mp4", *(str(tmp_path / name) for name in ("small.mp4", "absent.mp4"))]
+    sources += [str(tmp_path / name) for name in ("other.mp4", "photos", "large.mp4")]
+    entries = [CaptureEntry(source=source, class_label="mug") for source in sources]
+    names = [Path(entry.source).name for entry in largest_first(entries)]
+    assert names == ["large.mp4", "photos", "small.mp4", "other.mp4", "a.mp4", "absent.mp4"]

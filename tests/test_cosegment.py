@@ -242,6 +242,7 @@ def test_the_command_with_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["a.jpg", "a.png"], "named a; their masks"),
         (["overview.jpg"], "overview"),
         (["a.jpg"], "empty"),
+        (["a.jpg", "b.png"], "2 of 2 photos cannot be read"),
     ],
 )
 def test_folders_that_cannot_be_used(

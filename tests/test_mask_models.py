@@ -18,10 +18,11 @@ import pytest
 from tests.onnx_files import write_channel_mean
 from walkaround.cli import main
 from walkaround.errors import InputError, UsageError
+from walkaround.io.cache import cache_folder
 from walkaround.limits import check_limits
 from walkaround.masks import MasksOptions
 from walkaround.masks import models as table
-from walkaround.masks.models import MODELS, MaskModel, Recipe, cache_folder, fetch, prepare_model, recipe_of
+from walkaround.masks.models import MODELS, MaskModel, Recipe, fetch, prepare_model, recipe_of
 from walkaround.masks.onnx import OnnxModel, load_model
 from walkaround.pipeline import STAGES
 from walkaround.workspace import options_to_dict, stage_key
@@ -194,6 +195,23 @@ def test_a_build_without_network_stops_before_any_work(
     monkeypatch.setitem(MODELS, "isnet", entry("http://127.0.0.1:9/"))
     assert main(["build", str(source), "--out", str(tmp_path / "root"), "--masks.model", "isnet"]) == 2
     assert "cannot be downloaded" in capsys.readouterr().err
+    assert fake_stages.calls == []
+
+
+def test_a_build_with_a_file_that_is_no_model_stops_before_any_work(
+    tmp_path: Path, fake_stages: ModuleType, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One capture, and a batch: the captures are not to blame, so none is rejected."""
+    pytest.importorskip("onnxruntime")
+    model = tmp_path / "text.onnx"
+    model.write_text("not a model")
+    options = ["--out", str(tmp_path / "root"), "--masks.model", str(model)]
+    assert main(["build", str(source), *options]) == 2
+    assert "not a readable ONNX model" in capsys.readouterr().err
+    manifest = tmp_path / "captures.csv"
+    manifest.write_text(f"path\n{source}\n")
+    assert main(["build", str(manifest), *options, "--workers", "1"]) == 2
+    assert "not a readable ONNX model" in capsys.readouterr().err
     assert fake_stages.calls == []
 
 

@@ -154,3 +154,17 @@ def test_the_plan_shows_the_gap() -> None:
     assert gap == pytest.approx(360 - 8 / 10 * 1.6 * 180)
     assert f"gap {gap:.0f}°" in plan_svg(model, None)
     assert plan_svg(dataclasses.replace(model, views=model.views[:1]), fakes.make_cloud()).endswith("</svg>")
+
+
+def test_cameras_in_no_order_are_not_joined(folder: Path) -> None:
+    def page() -> str:
+        return write_report(folder).read_text(encoding="utf-8")
+
+    assert 'class="path"' in page()
+    record = read_record(folder)
+    photos = dataclasses.replace(record, source=dataclasses.replace(record.source, kind="photos"))
+    write_record(folder, photos)
+    assert 'class="path"' not in page() and "walk" not in re.sub(r"walkaround|walk-around", "", page())
+    cameras = dataclasses.replace(record.stages["cameras"], notes={"in_order": True})
+    write_record(folder, dataclasses.replace(photos, stages={**record.stages, "cameras": cameras}))
+    assert 'class="path"' in page()

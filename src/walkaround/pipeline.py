@@ -30,9 +30,8 @@ from walkaround.dataset.schema import (
     instance_id_problem,
 )
 from walkaround.dataset.wipe import Wipe
-from walkaround.errors import SequenceRejected, UsageError
+from walkaround.errors import InputError, SequenceRejected, UsageError
 from walkaround.limits import check_limits
-from walkaround.masks.models import prepare_model
 from walkaround.masks.options import MasksOptions
 from walkaround.quality.rules import RULES_BY_CODE, judge
 from walkaround.threads import library_threads
@@ -202,11 +201,27 @@ def sequence_folder(root: Path, record: SequenceRecord) -> Path:
 
 
 def _capture_stage(capture: CaptureInfo, masks: MasksOptions) -> StageResult:
-    if masks.model is not None:  # a missing library or network is better known now than after minutes
-        prepare_model(masks.model)
+    if masks.model is not None:
+        _try_model(masks.model)
     return StageResult(
         scores=capture.scores, warnings=capture.warnings, updates={"source": _source_record(capture)}
     )
+
+
+def _try_model(model: Path) -> None:
+    """Open a mask model now: a missing library or a file that is none is better known than after minutes.
+
+    Raises
+    ------
+    UsageError
+        It cannot be used. The capture is not to blame, so a batch stops.
+    """
+    from walkaround.masks.onnx import load_model
+
+    try:
+        load_model(model)
+    except InputError as error:
+        raise UsageError(str(error)) from error
 
 
 def _frames_stage(run: _Run, scratch: Path, source: Path, capture: CaptureInfo) -> StageResult:

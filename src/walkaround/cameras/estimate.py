@@ -102,7 +102,8 @@ def estimate_cameras(
             job = dataclasses.replace(job, ordered=True)
         if not job.ordered:
             job = dataclasses.replace(job, light=read_lights(image_dir, job.names, num_threads))
-        return solve(job, standing=standing, video=video, progress=progress)
+        result = solve(job, standing=standing, video=video, progress=progress)
+        return dataclasses.replace(result, notes={**result.notes, "in_order": job.ordered})
     finally:
         remove_tree(work)
 

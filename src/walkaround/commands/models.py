@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from walkaround.commands.console import EXIT_ACCEPTED, parse, show
-from walkaround.masks.models import MODELS, cache_folder
+from walkaround.io.cache import cache_folder
+from walkaround.masks.models import MODELS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,19 +83,29 @@ def _guarded(root: Path, sql: str, *writes: Path) -> Iterator[duckdb.DuckDBPyCon
         tempfile.TemporaryDirectory(prefix="walkaround-query-") as scratch,
         opened_catalog(root, temp_directory=scratch, **_SETTINGS) as database,
     ):
-        allowed = [str(root / CATALOG_NAME), *map(str, writes)]
-        database.execute("SET allowed_paths = $paths", {"paths": allowed})
-        database.execute("SET enable_external_access = false")
-        database.execute("SET lock_configuration = true")
-        try:
-            kinds = [statement.type for statement in database.extract_statements(sql)]
-        except duckdb.Error as error:
-            raise _wrong(error) from error
-        if kinds != [duckdb.StatementType.SELECT]:
-            raise UsageError(
-                "The query must be one SELECT (or FROM, WITH, DESCRIBE, SUMMARIZE) over the table catalog."
-            )
+        guard(database, sql, [str(root / CATALOG_NAME), *map(str, writes)])
         yield database
+
+
+def guard(database: duckdb.DuckDBPyConnection, sql: str, paths: list[str]) -> None:
+    """Let a database open these files and nothing else, for good.
+
+    Raises
+    ------
+    UsageError
+        ``sql`` is not one SELECT.
+    """
+    database.execute("SET allowed_paths = $paths", {"paths": paths})
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
+    try:
+        kinds = [statement.type for statement in database.extract_statements(sql)]
+    except duckdb.Error as error:
+        raise _wrong(error) from error
+    if kinds != [duckdb.StatementType.SELECT]:
+        raise UsageError(
+            "The query must be one SELECT (or FROM, WITH, DESCRIBE, SUMMARIZE) over the table catalog."
+        )
 
 
 def _fetch(database: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from walkaround.errors import InputError, UsageError
 from walkaround.io.atomic import atomic_path
+from walkaround.io.cache import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -112,18 +111,6 @@ MODELS: dict[str, MaskModel] = {
 }
 """Name -> model. The files are the ONNX exports that rembg publishes. Each SHA-256 was taken from several
 public projects that pin the same file; rembg itself pins their MD5."""
-
-
-def cache_folder() -> Path:
-    """Return where models are kept: ``$WALKAROUND_CACHE``, or the platform's folder for caches."""
-    chosen = os.environ.get("WALKAROUND_CACHE")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "walkaround"
-    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "walkaround" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "walkaround"
 
 
 def check_model(model: Path) -> None:

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 OVERVIEW_NAME = "overview.png"
 _TILE_PX = 240
+_MAX_NAMED = 20
+"""Broken photos named in one message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ def write_photo_masks(
     Raises
     ------
     InputError
-        The folder holds no photos, a photo cannot be read, or the model cannot be downloaded.
+        The folder holds no photos, photos cannot be read (all are named), or the model cannot be downloaded.
     UsageError
         Two photos would get the same mask, a mask exists already, or onnxruntime is missing.
     OutputError
@@ -67,11 +69,7 @@ def write_photo_masks(
     paths = _list_photos(source)
     if not overwrite:
         _refuse_existing(out, [f"{path.stem}.png" for path in paths] + [OVERVIEW_NAME])
-    images, orientations = [], []
-    for path in paths:
-        data = read_file(path)
-        images.append(decode_photo(data, str(path)).image_srgb)
-        orientations.append(read_exif(data).orientation)
+    images, orientations = _read_photos(paths)
     results = segment_photos(images, model=model, progress=lambda share: progress(0.9 * share))
     shares = {}
     for path, orientation, result in zip(paths, orientations, results, strict=True):
@@ -136,6 +134,25 @@ def _list_photos(source: Path) -> list[Path]:
     if any(path.stem == Path(OVERVIEW_NAME).stem for path in paths):
         raise UsageError(f"A photo in {source} is named like {OVERVIEW_NAME}, the overview. Rename it.")
     return paths
+
+
+def _read_photos(paths: list[Path]) -> tuple[list[ByteArray], list[int]]:
+    """Return upright photos and their EXIF orientations; name every one that cannot be read."""
+    images, orientations, broken = [], [], []
+    for path in paths:
+        try:
+            data = read_file(path)
+            images.append(decode_photo(data, str(path)).image_srgb)
+            orientations.append(read_exif(data).orientation)
+        except InputError as error:
+            broken.append(str(error))
+    if len(broken) == 1:
+        raise InputError(broken[0])
+    if broken:
+        rest = [f"and {len(broken) - _MAX_NAMED} more"] if len(broken) > _MAX_NAMED else []
+        lines = "\n".join([*broken[:_MAX_NAMED], *rest])
+        raise InputError(f"{len(broken)} of {len(paths)} photos cannot be read:\n{lines}")
+    return images, orientations
 
 
 def _refuse_existing(out: Path, names: list[str]) -> None:

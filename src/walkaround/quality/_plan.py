@@ -12,8 +12,8 @@ from walkaround.types import FloatArray, PointCloud, SparseModel
 _HALF = 230.0
 
 
-def plan_svg(model: SparseModel, cloud: PointCloud | None) -> str:
-    """Draw camera frusta around the object, the walked path, the arc covered and the largest gap."""
+def plan_svg(model: SparseModel, cloud: PointCloud | None, *, in_order: bool = True) -> str:
+    """Draw camera frusta around the object, their path if in order, the arc covered and the largest gap."""
     centres = np.array([view.centre for view in model.views])
     reach = float(np.linalg.norm(centres[:, :2], axis=1).max()) * 1.14 + 1e-9
     scale = 175.0 / reach
@@ -22,8 +22,9 @@ def plan_svg(model: SparseModel, cloud: PointCloud | None) -> str:
         return float(xy[0] * scale), float(-xy[1] * scale)
 
     parts = [_rings(scale, reach), _object_dots(model, cloud, scale, reach), _arc(centres, 196.0)]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, centres))
-    parts.append(f'<polyline class="path" points="{path}"/>')
+    if in_order:
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, centres))
+        parts.append(f'<polyline class="path" points="{path}"/>')
     last_label = (math.inf, math.inf)
     for view in model.views:
         forward = view.cam_from_world[2, :2]
@@ -89,13 +90,13 @@ def _arc(centres: FloatArray, radius: float) -> str:
     if gap < 30:
         return f'<circle r="{radius}" fill="none" stroke="var(--ring)" stroke-width="7"/>'
     arc = 360 - gap
-    walked = _ring_piece(radius, start + gap, arc, 'stroke="var(--ring)" stroke-width="7"')
+    covered = _ring_piece(radius, start + gap, arc, 'stroke="var(--ring)" stroke-width="7"')
     dashes = 'stroke="var(--warn)" stroke-width="1.5" stroke-dasharray="2 6"'
     missing = _ring_piece(radius, start + 2, gap - 4, dashes)
     middle = math.radians(start + gap / 2)
     x, y = (radius - 30) * math.cos(middle), -(radius - 30) * math.sin(middle)
     label = f'<text class="gap" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">gap {gap:.0f}°</text>'
-    return walked + missing + label
+    return covered + missing + label
 
 
 def _ring_piece(radius: float, start_deg: float, span_deg: float, style: str) -> str:

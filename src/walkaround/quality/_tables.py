@@ -44,7 +44,7 @@ def tiles(record: SequenceRecord) -> str:
         else:
             entries.append((str(len(record.frames)), "", "frames kept"))
     for name, label in (
-        ("arc_deg", "walked around"),
+        ("arc_deg", "arc covered"),
         ("reprojection_error_px", "reprojection error"),
         ("depth_share", "pixels with depth"),
         ("mask_agreement", "masks agree"),

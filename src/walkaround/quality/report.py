@@ -38,6 +38,12 @@ class _Parts:
     cloud: PointCloud | None
 
     @property
+    def in_order(self) -> bool:
+        """True when frames follow each other in time, so that a line through the cameras is a path."""
+        cameras = self.record.stages.get("cameras")
+        return self.record.source.kind == "video" or bool(cameras and cameras.notes.get("in_order"))
+
+    @property
     def thumb_px(self) -> int:
         """Width of a thumbnail: smaller when there are many, to keep the page light."""
         count = max(len(self.record.frames), 1)
@@ -179,7 +185,7 @@ def _cloud_section(parts: _Parts) -> str:
     front = _front_deg(parts.model)
     for turn in (0.0, 90.0, 180.0, 270.0):
         image = pictures.cloud_side(parts.cloud, front + turn)
-        caption = f"{turn:.0f}° further" if turn else "from the middle of the walk"
+        caption = f"{turn:.0f}° further" if turn else "from the middle of the cameras"
         figures.append(_figure(image, caption, "", quality=88))
     count = f"{len(parts.cloud.points_in_world):,}".replace(",", "\u202f")
     body = f'<div class="sides">{"".join(figures)}</div>'
@@ -199,8 +205,8 @@ def _front_deg(model: SparseModel | None) -> float:
 def _plan_section(parts: _Parts) -> str:
     if parts.model is None or not parts.model.views:
         return ""
-    lead = "From above, the object at the centre. The ring is the arc that was walked."
-    return _section("Cameras", plan_svg(parts.model, parts.cloud), lead=lead)
+    lead = "From above, the object at the centre. The ring is the arc that the cameras cover."
+    return _section("Cameras", plan_svg(parts.model, parts.cloud, in_order=parts.in_order), lead=lead)
 
 
 def _grid(figures: list[str], parts: _Parts) -> str:

@@ -27,6 +27,7 @@ from walkaround.runners.failures import forget_failure, log_death
 from walkaround.runners.journal import Fingerprints, History, Journal, Outcome, batch_folder
 from walkaround.runners.local import LocalRunner
 from walkaround.runners.options import BatchOptions, Runner
+from walkaround.runners.order import largest_first
 from walkaround.runners.progress import Tracker
 from walkaround.runners.shares import default_workers
 from walkaround.runners.task import DUPLICATE, NO_CONSENT, Death, Finished, Job, StageProgress, Task
@@ -75,7 +76,7 @@ class BatchLoop:
         self._folder = batch_folder(root)
         self._fingerprint = Fingerprints(build)
         self._prints: dict[str, str] = {}
-        self._left = deque(entries)
+        self._left = deque(largest_first(entries))
         self._again: deque[Task] = deque()
         self.num_set_aside = 0
         """In this run."""
