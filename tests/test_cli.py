@@ -76,12 +76,14 @@ def test_the_mask_model_is_a_path(
     from walkaround.commands.build import BuildCommand
     from walkaround.commands.console import parse
 
-    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    opened: list[Path] = []
+    monkeypatch.setattr("walkaround.masks.onnx.load_model", opened.append)
     model = tmp_path / "a private name"
     model.write_bytes(b"abc")
     arguments = [str(source), "--out", str(tmp_path / "root"), "--masks.model", str(model)]
     assert parse(BuildCommand, "build", arguments).masks.model == model
     assert main(["build", *arguments]) == 0
+    assert opened == [model]
     (record,) = (tmp_path / "root" / "unlabelled").glob("*/sequence.json")
     assert json.loads(record.read_text())["options"]["masks"]["model"].startswith("sha256:ba7816bf")
 

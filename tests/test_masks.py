@@ -18,7 +18,16 @@ from walkaround.masks import MasksOptions, write_masks
 from walkaround.masks.flow import carry_mask
 from walkaround.masks.onnx import OnnxModel
 from walkaround.masks.segment import iou, shared_radius
-from walkaround.masks.solid import MaskView, find_object, find_void, support_plane
+from walkaround.masks.silhouettes import ELSEWHERE, ON_SOLID, tell_apart
+from walkaround.masks.solid import (
+    MaskView,
+    Solid,
+    _vote,
+    camera_arrays,
+    find_object,
+    find_void,
+    support_plane,
+)
 from walkaround.types import BoolArray, ByteArray, FloatArray, Frame, SparseModel, View
 
 AZIMUTHS = [0.0, 45, 90, 135, 180, 225, 270, 315]
@@ -288,3 +297,56 @@ def test_a_model_may_help_at_the_edges(monkeypatch: pytest.MonkeyPatch, tmp_path
     )  # fmt: skip
     for view in views:
         assert iou(read_grey(tmp_path / "masks" / view.frame.image) > 0, cast(view).sphere) > 0.88
+
+
+def random_views(count: int, seed: int = 0) -> list[MaskView]:
+    rng = np.random.default_rng(seed)
+    views = []
+    for view in orbit(list(rng.uniform(0, 360, count))):
+        depth = rng.uniform(0.4, 1.8, (CAMERA.height, CAMERA.width)).astype(np.float32)
+        depth[rng.random(depth.shape) < 0.3] = 0
+        void = (depth == 0) & (rng.random(depth.shape) < 0.5)
+        views.append(
+            MaskView(view=view, image_srgb=np.zeros((*depth.shape, 3), np.uint8), depth=depth, void=void)
+        )
+    return views
+
+
+@pytest.mark.parametrize("plane", [None, np.array([0.0, 0.1, 1.0, 0.05])])
+def test_depth_on_the_solid_is_what_the_plain_twin_says(plane: FloatArray | None) -> None:
+    rng = np.random.default_rng(3)
+    solid = Solid(
+        occupied=rng.random((9, 12, 7)) < 0.1, origin=np.array([-0.4, -0.5, -0.3]), voxel=0.09, plane=plane
+    )
+    for view in random_views(2):
+        points, rows, columns = view.world_points()
+        index = np.rint((points - solid.origin) / solid.voxel).astype(np.int64)
+        inside = ((index >= 0) & (index < np.array(solid.grown.shape))).all(axis=1)
+        on = np.zeros(len(points), np.bool_)
+        on[inside] = solid.grown[tuple(index[inside].T)]
+        if plane is not None:
+            on &= points @ plane[:3] + plane[3] > 0.003
+        expected = np.zeros(view.size_hw, np.uint8)
+        expected[rows, columns] = np.where(on, ON_SOLID, ELSEWHERE)
+        told = tell_apart(view, solid)
+        assert 50 < (told == ON_SOLID).sum() < 0.5 * told.size
+        assert (told != expected).mean() < 1e-4  # a point on the border of two voxels
+
+
+def test_voxels_seen_past_are_asked_no_further() -> None:
+    """Stopping early changes no voxel that could still belong to the object."""
+    views = random_views(7)
+    arrays = {
+        "depths": np.stack([view.depth for view in views]),
+        "voids": np.stack([view.void for view in views]),
+        **camera_arrays(views),
+    }
+    start = np.ones((10, 10, 10), np.bool_)
+    origin = np.full(3, -0.3)
+    full, early = (
+        _vote(start, origin, 0.06, **arrays, tolerance=0.05, max_free=limit) for limit in (255.0, 1.0)
+    )
+    kept = full[..., 0] <= 1
+    assert 0.02 < kept.mean() < 0.98
+    np.testing.assert_array_equal(early[kept], full[kept])
+    assert (early[~kept][:, 0] == 2).all()

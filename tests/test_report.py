@@ -16,7 +16,7 @@ from tests.trees import tree
 from walkaround.dataset.schema import read_record, write_record
 from walkaround.errors import FormatError
 from walkaround.pipeline import BuildOptions, build_sequence, sequence_folder
-from walkaround.quality._pictures import cloud_side, coloured_depth, inverse_depth_range
+from walkaround.quality._pictures import cloud_sides, coloured_depth, inverse_depth_range
 from walkaround.quality._plan import largest_gap_deg, plan_svg
 from walkaround.quality.report import write_report
 from walkaround.types import PointCloud
@@ -126,7 +126,7 @@ def test_the_nearest_point_of_the_cloud_wins() -> None:
     colors = np.array([[255, 0, 0], [0, 0, 255], *[[0, 255, 0]] * 4], np.uint8)
     cloud = PointCloud(points_in_world=points, colors=colors)
     for azimuth, channel in ((0.0, 2), (180.0, 0)):
-        image = cloud_side(cloud, azimuth, size=80, elevation_deg=0.0)
+        (image,) = cloud_sides(cloud, [azimuth], size=80, elevation_deg=0.0)
         assert int(np.argmax(image[40, 40])) == channel
 
 
@@ -134,7 +134,9 @@ def test_the_right_hand_side_is_right() -> None:
     """Seen from +x with z up, +y lies to the right."""
     points = np.array([[0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], np.float32)
     colors = np.array([[255, 0, 0], [0, 0, 255], [0, 255, 0], [0, 0, 0]], np.uint8)
-    image = cloud_side(PointCloud(points_in_world=points, colors=colors), 0.0, size=80, elevation_deg=0.0)
+    (image,) = cloud_sides(
+        PointCloud(points_in_world=points, colors=colors), [0.0], size=80, elevation_deg=0.0
+    )
     red = np.argwhere((image[..., 2] > 200) & (image[..., 0] < 100))
     green = np.argwhere((image[..., 1] > 200) & (image[..., 0] < 100) & (image[..., 2] < 100))
     assert red[:, 1].mean() > 60 and green[:, 0].mean() < 20

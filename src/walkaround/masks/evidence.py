@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from walkaround.masks.silhouettes import belongs
+from walkaround.masks.silhouettes import ELSEWHERE, ON_SOLID, tell_apart
 from walkaround.masks.solid import MaskView, Solid
 from walkaround.types import BoolArray, ByteArray, Float32Array, IntArray
 
@@ -45,12 +45,9 @@ def gather_evidence(
     plain
         What surely differs from a plain background, and that background, (h, w) each; None before any other.
     """
-    points, rows, columns = view.world_points()
-    on = belongs(solid, points)
-    on_object, elsewhere = np.zeros(view.size_hw, dtype=np.uint8), np.zeros(view.size_hw, dtype=np.uint8)
-    on_object[rows[on], columns[on]] = 1
-    elsewhere[rows[~on], columns[~on]] = 1
-    found, other = on_object > 0, cv2.erode(elsewhere, np.ones((3, 3), np.uint8)) > 0
+    told = tell_apart(view, solid)
+    elsewhere = (told == ELSEWHERE).astype(np.uint8)
+    found, other = told == ON_SOLID, cv2.erode(elsewhere, np.ones((3, 3), np.uint8)) > 0
     if plain is not None:
         differs, background = plain
         return Evidence(

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numba import njit
 
+from walkaround.geometry import normalised_rays
 from walkaround.geometry.pinhole import MIN_DEPTH, pack_intrinsics, project_point
 from walkaround.masks.solid import MaskView, Solid
 from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray
@@ -39,16 +40,50 @@ def render_silhouette(solid: Solid, points: FloatArray, view: MaskView) -> Float
     return out
 
 
-def belongs(solid: Solid, points: FloatArray) -> BoolArray:
-    """Return which (N, 3) world points lie within a voxel of the solid and above its plane."""
-    grown = solid.grown
-    index = np.rint((points - solid.origin) / solid.voxel).astype(np.int64)
-    inside = ((index >= 0) & (index < np.array(grown.shape))).all(axis=1)
-    result = np.zeros(len(points), dtype=np.bool_)
-    result[inside] = grown[tuple(index[inside].T)]
-    if solid.plane is not None:
-        result &= points @ solid.plane[:3] + solid.plane[3] > 0.003
-    return result
+ON_SOLID, ELSEWHERE = 1, 2
+_ABOVE_PLANE = 0.003
+
+
+@njit(cache=True, nogil=True)
+def _tell_apart(depth, rays, rotation, translation, grown, origin, voxel, plane):  # type: ignore[no-untyped-def]
+    height, width = depth.shape
+    out = np.zeros((height, width), np.uint8)
+    for v in range(height):
+        for u in range(width):
+            z = depth[v, u]
+            if not z > 0:
+                continue
+            a = rays[v, u, 0] * z - translation[0]
+            b = rays[v, u, 1] * z - translation[1]
+            c = z - translation[2]
+            x = a * rotation[0, 0] + b * rotation[1, 0] + c * rotation[2, 0]
+            y = a * rotation[0, 1] + b * rotation[1, 1] + c * rotation[2, 1]
+            w = a * rotation[0, 2] + b * rotation[1, 2] + c * rotation[2, 2]
+            out[v, u] = ELSEWHERE
+            i = int(np.rint((x - origin[0]) / voxel))
+            j = int(np.rint((y - origin[1]) / voxel))
+            k = int(np.rint((w - origin[2]) / voxel))
+            if i < 0 or j < 0 or k < 0 or i >= grown.shape[0] or j >= grown.shape[1] or k >= grown.shape[2]:
+                continue
+            if grown[i, j, k] and plane[0] * x + plane[1] * y + plane[2] * w + plane[3] > _ABOVE_PLANE:
+                out[v, u] = ON_SOLID
+    return out
+
+
+def tell_apart(view: MaskView, solid: Solid) -> ByteArray:
+    """Return (h, w): :data:`ON_SOLID` where the depth lies within a voxel of the solid and above its plane.
+
+    :data:`ELSEWHERE` at other valid depth, 0 without any.
+    """
+    pose = view.view.cam_from_world
+    plane = np.array([0.0, 0.0, 0.0, 1.0]) if solid.plane is None else np.asarray(solid.plane, np.float64)
+    camera = view.view.camera.scaled(view.depth.shape[1], view.depth.shape[0])
+    rotation, translation = np.ascontiguousarray(pose[:3, :3]), np.ascontiguousarray(pose[:3, 3])
+    origin = np.asarray(solid.origin, np.float64)
+    told = _tell_apart(
+        view.depth, normalised_rays(camera), rotation, translation, solid.grown, origin, solid.voxel, plane
+    )
+    return np.asarray(told)
 
 
 def refine_outline(

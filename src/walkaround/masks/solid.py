@@ -173,8 +173,13 @@ def _spreads_beyond(
 
 
 @njit(parallel=True, cache=True)
-def _vote(occupied, origin, voxel, depths, voids, sizes, rotations, translations, intrinsics, tolerance):  # type: ignore[no-untyped-def]
-    """Return (nx, ny, nz, 5) uint8: views where the voxel is free, not free, void, in the image, surface."""
+def _vote(  # type: ignore[no-untyped-def]
+    occupied, origin, voxel, depths, voids, sizes, rotations, translations, intrinsics, tolerance, max_free
+):
+    """Return (nx, ny, nz, 5) uint8: views where the voxel is free, not free, void, in the image, surface.
+
+    A voxel that more than ``max_free`` views see past is asked no further.
+    """
     nx, ny, nz = occupied.shape
     votes = np.zeros((nx, ny, nz, 5), np.uint8)
     for i in prange(nx):
@@ -192,7 +197,7 @@ def _vote(occupied, origin, voxel, depths, voids, sizes, rotations, translations
                 width, height = sizes[s, 1], sizes[s, 0]
                 for k in range(nz):
                     z = z0 + k * dz
-                    if z <= MIN_DEPTH or not occupied[i, j, k]:
+                    if z <= MIN_DEPTH or not occupied[i, j, k] or votes[i, j, k, 0] > max_free:
                         continue
                     x, y = (x0 + k * dx) / z, (y0 + k * dy) / z
                     r2 = x * x + y * y
@@ -285,18 +290,24 @@ def carve(
     grid = np.stack(np.meshgrid(*(low[a] + voxel * np.arange(shape[a]) for a in range(3)), indexing="ij"), -1)
     if plane is not None:
         start &= grid @ plane[:3] + plane[3] > max(0.006, 0.75 * voxel)
-    votes = _vote(start, low, voxel, **arrays, tolerance=max(1.2 * voxel, 0.006))
+    max_free = 255.0 if thin else _max_free(float(len(views)))
+    votes = _vote(start, low, voxel, **arrays, tolerance=max(1.2 * voxel, 0.006), max_free=max_free)
     free, solid, void, seen, surface = (votes[..., k].astype(np.float32) for k in range(5))
     start &= seen >= 0.5 * len(views)
     if thin:
         occupied = start & (surface >= 0.33 * seen) & (surface > free)
     else:
-        occupied = start & (free <= 1 + 0.06 * seen) & (void <= 0.35 * seen) & (solid >= 2)
+        occupied = start & (free <= _max_free(seen)) & (void <= 0.35 * seen) & (solid >= 2)
         occupied = ndimage.binary_opening(occupied) | (occupied & (solid >= 0.6 * seen))
     kept = central_component(occupied, grid, 0.5 * float((high - low).max()), reach=2 if thin else 1)
     if kept is None:
         return None
     return Solid(occupied=kept, origin=low, voxel=voxel, plane=plane)
+
+
+def _max_free(seen: Any) -> Any:
+    """Return how many of the views that see its place may see past a voxel of the object."""
+    return 1 + 0.06 * seen
 
 
 def central_component(

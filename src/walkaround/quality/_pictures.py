@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numba import njit
 
 from walkaround.io.image import read_stored
 from walkaround.types import ByteArray, FloatArray, PointCloud
@@ -90,10 +92,10 @@ def colour_scale() -> str:
     return "linear-gradient(90deg," + ",".join(f"rgb({r} {g} {b})" for b, g, r in colours) + ")"
 
 
-def cloud_side(
-    cloud: PointCloud, azimuth_deg: float, *, size: int = 420, elevation_deg: float = 18.0
-) -> ByteArray:
-    """Draw the cloud from one side: orthographic, shaded by its normals, nearest point wins.
+def cloud_sides(
+    cloud: PointCloud, azimuths_deg: Sequence[float], *, size: int = 420, elevation_deg: float = 18.0
+) -> list[ByteArray]:
+    """Draw the cloud from several sides: orthographic, shaded by its normals, nearest point wins.
 
     Drawn at twice the size with square splats as wide as the points lie apart, then shrunk.
     """
@@ -101,27 +103,35 @@ def cloud_side(
     low, high = np.percentile(points, [0.2, 99.8], axis=0)
     points = points - (low + high) / 2
     radius = float(np.percentile(np.linalg.norm(points, axis=1), 99.8)) + 1e-9
-    view = _view_rotation(azimuth_deg, elevation_deg)  # rows: right, down, away
-    in_view = points @ view.T
     scale = 0.9 * size / radius  # pixels of the double-size image
-    column, row = (in_view[:, :2] * scale + size).astype(np.int64).T
-    order = np.argsort(-in_view[:, 2], kind="stable")
     reach = _splat_reach(points, scale)
-    inside = (column >= reach) & (row >= reach) & (column < 2 * size - reach) & (row < 2 * size - reach)
-    order = order[inside[order]]
-    away = in_view[:, 2]
-    nearest = np.full((2 * size, 2 * size), -1)
-    depth = np.full((2 * size, 2 * size), np.inf)
-    for dy in range(-reach, reach + 1):
-        for dx in range(-reach, reach + 1):
-            index = np.full(depth.shape, -1)
-            index[row[order] + dy, column[order] + dx] = order  # sorted: the nearest is assigned last
-            closer = (index >= 0) & (away[index] < depth)
-            nearest[closer] = index[closer]
-            depth[closer] = away[index[closer]]
-    image = np.full((2 * size, 2 * size, 3), BACKGROUND_BGR, np.uint8)
-    image[nearest >= 0] = _shaded(cloud, view)[nearest[nearest >= 0]]
-    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
+    images = []
+    for azimuth_deg in azimuths_deg:
+        view = _view_rotation(azimuth_deg, elevation_deg)  # rows: right, down, away
+        in_view = points @ view.T
+        places = (in_view[:, :2] * scale + size).astype(np.int64)
+        nearest = _nearest(places, in_view[:, 2], reach, 2 * size)
+        image = np.full((2 * size, 2 * size, 3), BACKGROUND_BGR, np.uint8)
+        image[nearest >= 0] = _shaded(cloud, view)[nearest[nearest >= 0]]
+        images.append(np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)))
+    return images
+
+
+@njit(cache=True)
+def _nearest(places, away, reach, size):  # type: ignore[no-untyped-def]
+    """Return (size, size) the index of the nearest point whose splat covers a pixel, or -1."""
+    nearest = np.full((size, size), -1, np.int64)
+    depth = np.full((size, size), np.inf)
+    for n in range(places.shape[0]):
+        column, row = places[n, 0], places[n, 1]
+        if column < reach or row < reach or column >= size - reach or row >= size - reach:
+            continue
+        for y in range(row - reach, row + reach + 1):
+            for x in range(column - reach, column + reach + 1):
+                if away[n] < depth[y, x]:
+                    depth[y, x] = away[n]
+                    nearest[y, x] = n
+    return nearest
 
 
 def _view_rotation(azimuth_deg: float, elevation_deg: float) -> FloatArray:

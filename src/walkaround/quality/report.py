@@ -183,8 +183,8 @@ def _cloud_section(parts: _Parts) -> str:
         return ""
     figures = []
     front = _front_deg(parts.model)
-    for turn in (0.0, 90.0, 180.0, 270.0):
-        image = pictures.cloud_side(parts.cloud, front + turn)
+    turns = (0.0, 90.0, 180.0, 270.0)
+    for turn, image in zip(turns, pictures.cloud_sides(parts.cloud, [front + t for t in turns]), strict=True):
         caption = f"{turn:.0f}° further" if turn else "from the middle of the cameras"
         figures.append(_figure(image, caption, "", quality=88))
     count = f"{len(parts.cloud.points_in_world):,}".replace(",", "\u202f")
