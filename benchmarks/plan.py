@@ -232,7 +232,7 @@ def ray_wait_s(tasks: int) -> float:
     """Return the CPU seconds of looking at so many tasks, as the runner does twice a round."""
     import ray
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, resources={"gate": 1})
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, resources={"gate": 1})
     try:
         pending = ray.remote(resources={"gate": 1})(lambda: time.sleep(600))
         refs = [pending.remote() for _ in range(tasks)]

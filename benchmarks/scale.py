@@ -171,7 +171,7 @@ def idle_ray_s(workers: int) -> float:
     """Return the seconds that starting Ray, one empty task and ending Ray take."""
     code = (
         "import ray\n"
-        f"ray.init(num_cpus={workers}, include_dashboard=False, log_to_driver=False)\n"
+        f"ray.init('local', num_cpus={workers}, include_dashboard=False, log_to_driver=False)\n"
         "ray.get(ray.remote(lambda: 0).remote())\nray.shutdown()"
     )
     start = time.perf_counter()

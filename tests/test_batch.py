@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -544,6 +546,31 @@ def test_the_command_and_its_status(
     assert (status["state"], status["live"], status["done"]) == ("finished", False, 3)
 
 
+def test_status_lists_what_has_no_sequence(
+    stages: ModuleType,
+    tree: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreadable(source: Path, **_: Any) -> None:
+        raise InputError(f"{source} is not a video.")
+
+    monkeypatch.setattr("walkaround.capture.inspect_capture", unreadable)
+    root = str(tmp_path / "root")
+    assert main(["build", str(tree), "--out", root, "--workers", "1"]) == 3
+    capsys.readouterr()
+    assert main(["status", root]) == 0
+    assert "3 rejected without a sequence; --captures" in capsys.readouterr().out
+    assert main(["status", root, "--captures", str(tree)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rejected: ")]
+    assert len(lines) == 3 and all("unreadable_input: the input is not a video" in line for line in lines)
+    assert str(tree) in lines[0]
+    assert main(["status", root, "--captures", str(tree), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["without_sequence"]
+    assert [item["reasons"] for item in listed] == [["unreadable_input"]] * 3
+
+
 @pytest.mark.parametrize("made", [False, True])
 def test_status_without_a_batch(tmp_path: Path, capsys: pytest.CaptureFixture[str], made: bool) -> None:
     root = tmp_path / "root"
@@ -568,6 +595,13 @@ def test_status_of_a_running_and_of_a_killed_batch(
     out = capsys.readouterr().out
     assert "running for" in out and "a [bold] class" in out and "25%" in out
     assert "failed: k mug: SIGSEGV; log: " in out
+    snapshot = read_snapshot(batch_folder(tmp_path))
+    assert snapshot is not None
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    assert snapshot.is_live(time.time())
+    assert not dataclasses.replace(snapshot, pid=dead.pid).is_live(time.time())
+    assert dataclasses.replace(snapshot, pid=dead.pid, host="another").is_live(time.time())
     later = time.time() + 100
     monkeypatch.setattr("walkaround.commands.status.time.time", lambda: later)
     assert main(["status", str(tmp_path), "--watch"]) == 0

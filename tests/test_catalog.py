@@ -230,6 +230,15 @@ def test_the_entrys_key_stays(tmp_path: Path) -> None:
     assert [(row["entry_key"], row["status"]) for row in read_catalog(tmp_path)] == [(entry.key, "rejected")]
 
 
+def test_ids_of_classes_before_the_first_sequence(tmp_path: Path) -> None:
+    with CatalogWriter(tmp_path, classes=ClassTable.mvimgnet()) as catalog:
+        assert not (tmp_path / "catalog.parquet").exists()
+        record = dataclasses.replace(RECORD, class_label="mug")
+        write_record(tmp_path / "mug" / record.instance_id, record)
+        catalog.add(record)
+    assert [row["class_id"] for row in read_catalog(tmp_path)] == ["17"]
+
+
 def test_ids_of_classes(tmp_path: Path) -> None:
     record = dataclasses.replace(RECORD, class_label="mug")
     update_dataset(tmp_path, dataclasses.replace(RECORD, instance_id="other"))

@@ -76,8 +76,7 @@ def test_scores(root: Path) -> None:
     assert list(scores) == ["arc_deg", "constant"]  # `lost` was never a number
     values = sorted(record.scores["arc_deg"] or 0.0 for record in RECORDS)
     assert scores["arc_deg"].median == pytest.approx(statistics.median(values))
-    inside = [value for value in values if scores["arc_deg"].p1 <= value <= scores["arc_deg"].p99]
-    assert sum(scores["arc_deg"].bins) == len(inside) and len(scores["arc_deg"].bins) == NUM_BINS
+    assert sum(scores["arc_deg"].bins) == len(values) and len(scores["arc_deg"].bins) == NUM_BINS
     assert scores["constant"].bins[NUM_BINS // 2] == 60 == sum(scores["constant"].bins)
 
 
@@ -109,3 +108,12 @@ def test_an_empty_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     write_catalog(tmp_path, [])
     assert main(["stats", str(tmp_path), "--plot", str(tmp_path / "p.svg")]) == 0
     assert "0 sequences of 0 classes" in capsys.readouterr().out
+
+
+def test_two_sequences(tmp_path: Path) -> None:
+    """None of two values lies between the quantiles."""
+    two = [dataclasses.replace(RECORD, instance_id=f"i{n}", scores={"arc_deg": float(n)}) for n in (1, 2)]
+    write_catalog(tmp_path, [catalog_row(record) for record in two])
+    (score,) = read_stats(tmp_path).scores
+    assert score.bins[0] == score.bins[-1] == 1 and sum(score.bins) == 2
+    assert main(["stats", str(tmp_path), "--plot", str(tmp_path / "page.html")]) == 0

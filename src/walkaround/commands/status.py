@@ -29,7 +29,8 @@ class StatusCommand:
     root: Annotated[Path, tyro.conf.Positional]
     """ROOT, the --out of the batch."""
     captures: Path | None = None
-    """The manifest or folder of the batch: names the files of captures that failed."""
+    """The manifest or folder of the batch: lists by name what has no sequence (failed, unreadable,
+    refused, doubled), with the reason."""
     class_label: str | None = None
     """The --class-label of the batch, where it had one."""
     watch: bool = False
@@ -44,19 +45,39 @@ def run(arguments: list[str]) -> int:
     snapshot = _snapshot(command.root)
     if command.watch:
         snapshot = _watch(command.root, snapshot)
-    failed = _failed(command.root) if snapshot.failed else ()
+    names = _names(command) if command.captures is not None else {}
+    without = _without_sequence(command.root) if snapshot.failed or snapshot.rejected else ()
+    failed = tuple(item for item in without if item.outcome == "failed")
+    refused = tuple(item for item in without if item.outcome != "failed")
     if command.json:
         live = snapshot.is_live(time.time())
-        failures = [
-            {"key": item.key, "class_label": item.class_label, "message": item.message} for item in failed
-        ]
-        show(json.dumps({**plain(snapshot), "live": live, "failures": failures}, indent=2))
+        listed = {"failures": _plain(failed, names), "without_sequence": _plain(refused, names)}
+        show(json.dumps({**plain(snapshot), "live": live, **listed}, indent=2, ensure_ascii=False))
         return EXIT_ACCEPTED
     _print(snapshot)
-    names = _names(command) if command.captures is not None else {}
     for line in failure_lines(failed, command.root, names):
         show(line)
+    if names:
+        for item in refused:
+            what = f"{item.key} {item.class_label} {names.get(item.key, '')}"
+            show(f"rejected: {what}: {', '.join(item.reasons)}: {item.message}")
+    elif refused:
+        show(f"{len(refused)} rejected without a sequence; --captures FOLDER_OR_MANIFEST lists them by name")
     return EXIT_ACCEPTED
+
+
+def _plain(items: tuple[Outcome, ...], names: dict[str, str]) -> list[dict[str, object]]:
+    """Return outcomes for JSON; with their sources where those are known."""
+    return [
+        {
+            "key": item.key,
+            "class_label": item.class_label,
+            "reasons": list(item.reasons),
+            "message": item.message,
+            **({"source": names[item.key]} if item.key in names else {}),
+        }
+        for item in items
+    ]
 
 
 def failure_lines(failed: tuple[Outcome, ...], root: Path, names: dict[str, str]) -> Iterator[str]:
@@ -119,10 +140,11 @@ def _headline(snapshot: Snapshot) -> str:
     )
 
 
-def _failed(root: Path) -> tuple[Outcome, ...]:
+def _without_sequence(root: Path) -> tuple[Outcome, ...]:
+    """Return the captures of which there is no sequence, in the order in which they ended."""
     histories = read_histories(batch_folder(root))
     outcomes = (history.outcome for history in histories.values())
-    return tuple(outcome for outcome in outcomes if outcome and outcome.outcome == "failed")
+    return tuple(outcome for outcome in outcomes if outcome and not outcome.instance_id)
 
 
 def _names(command: StatusCommand) -> dict[str, str]:

@@ -291,7 +291,7 @@ def _reconcile(root: Path, classes: ClassTable | None) -> Difference:
     changed, broken = difference.changed, list[tuple[str, str]]()
     if difference.broken or (changed and not (root / CATALOG_NAME).exists()):
         _rebuild(root)
-    elif changed or difference.gone or ids_changed:
+    elif changed or difference.gone or (ids_changed and (root / CATALOG_NAME).exists()):
         rows = read_rows(root, changed, broken=broken)
         ids = class_ids(read_description(root))
         merge_catalog(root, rows, gone=(*difference.gone, *changed), ids=ids)

@@ -13,10 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 
 from walkaround.dataset.classes import label_problem
-from walkaround.dataset.database import connect, load_rows, read_text_columns
+from walkaround.dataset.database import connect, first_line, load_rows, read_text_columns
 from walkaround.dataset.duplicates_options import DuplicatesOptions
 from walkaround.dataset.fingerprint import (
     NUM_STILLS,
@@ -31,8 +32,9 @@ from walkaround.dataset.neighbours import candidate_pairs, distances
 from walkaround.dataset.rows import opened_catalog
 from walkaround.dataset.same_object import View, agreement, find_views
 from walkaround.dataset.schema import instance_id_problem
-from walkaround.errors import FormatError
+from walkaround.errors import FormatError, OutputError
 from walkaround.io.atomic import atomic_path, write_json
+from walkaround.io.room import check_room_left
 from walkaround.types import ByteArray, FloatArray, IntArray, Progress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -236,7 +238,13 @@ def _write_fingerprints(root: Path, texts: dict[tuple[str, str], str]) -> None:
     )
     with atomic_path(root / FINGERPRINTS_NAME) as temporary, connect() as database:
         load_rows(database, "prints", rows, _COLUMNS)
-        database.table("prints").write_parquet(str(temporary), compression="zstd")
+        try:
+            database.table("prints").write_parquet(str(temporary), compression="zstd")
+        except duckdb.IOException as error:
+            check_room_left(root)
+            raise OutputError(
+                f"{root / FINGERPRINTS_NAME} could not be written: {first_line(error)}."
+            ) from error
 
 
 def _compare(

@@ -63,7 +63,7 @@ class ScoreStats:
     p95: float
     p99: float
     bins: tuple[int, ...]
-    """Sequences between ``p1`` and ``p99`` in bins of equal width."""
+    """Sequences in bins of equal width from ``p1`` to ``p99``; the first and last hold what lies beyond."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,12 +172,11 @@ def _scores(database: duckdb.DuckDBPyConnection) -> tuple[ScoreStats, ...]:
         f" quantile_cont(value, {list(QUANTILES)}) AS q FROM score_values GROUP BY name"
     )
     limits = database.execute("SELECT name, number, q FROM score_limits").fetchall()
+    low, high, last = "q[1]", f"q[{len(QUANTILES)}]", NUM_BINS - 1
     bins = database.execute(
-        "SELECT name, bin, count(*) FROM (SELECT name,"
-        f" CASE WHEN q[1] = q[{len(QUANTILES)}] THEN {NUM_BINS // 2} ELSE"
-        f" least({NUM_BINS - 1}, floor({NUM_BINS} * (value - q[1]) / (q[{len(QUANTILES)}] - q[1]))) END"
-        f" AS bin FROM score_values JOIN score_limits USING (name) WHERE value BETWEEN q[1]"
-        f" AND q[{len(QUANTILES)}]) GROUP BY name, bin"
+        f"SELECT name, bin, count(*) FROM (SELECT name, CASE WHEN {low} = {high} THEN {NUM_BINS // 2} ELSE"
+        f" greatest(0, least({last}, floor({NUM_BINS} * (value - {low}) / ({high} - {low})))) END AS bin"
+        " FROM score_values JOIN score_limits USING (name)) GROUP BY name, bin"
     ).fetchall()
     counts: dict[str, list[int]] = {}
     for name, place, count in bins:

@@ -86,7 +86,7 @@ def _head(stats: DatasetStats, title: str) -> tuple[list[str], int]:
         (f"{stats.num_classes:,}", "classes"),
         (f"{counts.accepted / total:.1%}", "accepted"),
         (f"{stats.num_frames:,}", "frames"),
-        (f"{stats.num_bytes / 1e9:,.1f} GB", f"{stats.num_bytes / 1e6 / total:,.1f} MB a sequence"),
+        (_bytes(stats.num_bytes), f"{stats.num_bytes / 1e6 / total:,.1f} MB a sequence"),
         (f"{cpu_h:,.1f}", f"CPU-hours, {3600 * cpu_h / total:,.0f} CPU-s a sequence"),
     )
     parts = [_text(_MARGIN, 48, title, "t")]
@@ -180,7 +180,7 @@ def _stages(stats: DatasetStats, x: int, y: int, width: int) -> tuple[list[str],
 def _scores(scores: Sequence[ScoreStats], y: int) -> tuple[list[str], int]:
     if not scores:
         return [], y
-    parts = [_text(_MARGIN, y, "Scores  (1 % to 99 %; the line is the median)", "h")]
+    parts = [_text(_MARGIN, y, "Scores  (1 % to 99 %, the rest at the ends; the line is the median)", "h")]
     step = (_WIDTH - 2 * _MARGIN) / _COLUMNS
     tall = 116
     for number, score in enumerate(scores):
@@ -203,15 +203,27 @@ def _histogram(score: ScoreStats, x: float, y: float, width: float, height: floa
     if score.p99 > score.p1:
         middle = x + width * (score.median - score.p1) / (score.p99 - score.p1)
         parts.append(f'<path d="M{middle:.1f} {base:.1f}v{-height - 4:.1f}" style="stroke:var(--ink)"/>')
-        parts.append(_text(min(max(middle, x + 60), x + width - 60), base + 15, f"{score.median:.3g}", "s m"))
+        parts.append(_text(min(max(middle, x + 60), x + width - 60), base + 15, _short(score.median), "s m"))
         parts += [
-            _text(x, base + 15, f"{score.p1:.3g}", "s"),
-            _text(x + width, base + 15, f"{score.p99:.3g}", "s r"),
+            _text(x, base + 15, _short(score.p1), "s"),
+            _text(x + width, base + 15, _short(score.p99), "s r"),
         ]
     else:
-        parts.append(_text(x + width / 2, base + 15, f"all {score.median:.3g}", "s m"))
+        parts.append(_text(x + width / 2, base + 15, f"all {_short(score.median)}", "s m"))
     return parts
 
 
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _short(value: float) -> str:
+    """Return a number in few characters: three digits, thousands as k, millions as M."""
+    for limit, unit in ((1e6, "M"), (1e4, "k")):
+        if abs(value) >= limit:
+            return f"{value / (1e6 if unit == 'M' else 1e3):.3g}{unit}"
+    return f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"

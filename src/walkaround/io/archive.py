@@ -132,7 +132,7 @@ class _Budget:
 
     def refusal(self, why: str) -> InputError:
         return InputError(
-            f"The archive {self.archive} was refused: {why}. If you trust it, unpack it and pass the folder."
+            f"{self.archive} was refused: {why}. If you trust this archive, unpack it and pass the folder."
         )
 
 
@@ -248,15 +248,15 @@ def _write(content: IO[bytes], path: Path, budget: _Budget, *, counted: bool) ->
 def _check_names(photos: list[PurePosixPath], archive: Path) -> None:
     if not photos:
         known = ", ".join(sorted(PHOTO_SUFFIXES))
-        raise InputError(f"The archive {archive} holds no photos ({known}). Pass an archive of photos.")
+        raise InputError(f"{archive} holds no photos ({known}). Pass an archive of photos.")
     name, count = Counter(photos).most_common(1)[0]
     if count > 1:
-        raise InputError(f"The archive {archive} holds {str(name)!r} {count} times. Pack the photos anew.")
+        raise InputError(f"{archive} holds {str(name)!r} {count} times. Pack the photos anew.")
     folders = Counter(str(photo.parent) for photo in photos)
     if len(folders) > 1:
         listed = ", ".join(f"{folder!r} ({count})" for folder, count in folders.most_common(4))
         raise InputError(
-            f"The archive {archive} holds photos in {len(folders)} folders: {listed}. Pack one folder alone."
+            f"{archive} holds photos in {len(folders)} folders: {listed}. Pack one folder alone."
         )
 
 
@@ -280,5 +280,5 @@ def _reading(archive: Path) -> Iterator[None]:
     ) as error:  # zlib.error, BadZipFile, TarError, EOFError, NotImplementedError, struct.error ...
         reason = f"{type(error).__name__}: {error}"
         raise InputError(
-            f"The archive {archive} is damaged or packed in an unknown way ({reason:.200}). Pack it anew."
+            f"{archive} is damaged or packed in an unknown way ({reason:.200}). Pack it anew."
         ) from error

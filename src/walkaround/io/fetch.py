@@ -137,7 +137,11 @@ def _unpack(archive: Path, folder: Path, limits: FetchLimits) -> Path:
 def _download(url: str, folder: Path, limits: FetchLimits) -> Path:
     """Download a file, or the photos of a folder."""
     budget = _Budget(url, limits.max_size_mb)
-    remote = _Http(limits) if url.lower().startswith("http") else _Fsspec(url, limits)
+    remote = (
+        _Http(limits)
+        if url.lower().startswith("http")
+        else _retried(lambda: _Fsspec(url, limits), url, limits)
+    )
     if not url.endswith("/"):
         target = folder / f"source{_suffix(url)}"
         _retried(lambda: _copy(remote, url, target, budget), url, limits)

@@ -91,8 +91,27 @@ class Snapshot:
         return self.accepted + self.rejected + self.failed
 
     def is_live(self, now: float) -> bool:
-        """True when the batch runs; False as well when it was killed without a word."""
-        return self.state == "running" and now - self.updated < STALE_S
+        """True when the batch runs; False as well when it was killed without a word.
+
+        On its own machine that shows at once, from another after :data:`STALE_S`.
+        """
+        here = self.host == socket.gethostname()
+        return (
+            self.state == "running"
+            and now - self.updated < STALE_S
+            and not (here and not _is_alive(self.pid))
+        )
+
+
+def _is_alive(pid: int) -> bool:
+    """True when a process of this machine has the number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        pass
+    return True
 
 
 class Tracker:

@@ -258,7 +258,7 @@ def _connect(ray: Any, address: str | None, *, threads: int, workers: int) -> bo
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address is None:
-        ray.init(**quiet, num_cpus=_local_cpus(threads, workers))
+        ray.init("local", **quiet, num_cpus=_local_cpus(threads, workers))
         return True
     del quiet["include_dashboard"]
     try:
