@@ -63,7 +63,7 @@ def distort(x: FloatArray, y: FloatArray, k: Any) -> tuple[FloatArray, FloatArra
 
 
 def by_transforms(values: dict[str, Any], matrix: Any, points: FloatArray = POINTS) -> FloatArray:
-    """Project as nerfstudio documents it: camera x right, y up, looking along -z; pixel corners at integers."""
+    """Project as nerfstudio documents it: x right, y up, looking along -z; pixel corners at integers."""
     local = (points - np.array(matrix)[:3, 3]) @ np.array(matrix)[:3, :3]
     x, y = distort(
         local[:, 0] / -local[:, 2], -local[:, 1] / -local[:, 2], [values[n] for n in ("k1", "k2", "p1", "p2")]

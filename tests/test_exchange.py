@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -191,38 +190,13 @@ def test_the_virtual_plants_projection_matrices(test_data: Path, tmp_path: Path)
     """Matrices as text, in PMVS's, IDR's and Middlebury's ways: where points fall, to 1e-6 px."""
     cameras = plant_cameras(test_data)
     images = test_data / "truth" / "virtual_plant" / "images"
-    corner = np.diag([1.0, 1, 1])
-    corner[:2, 2] = -0.5  # the files count pixels from the first one's centre
-    points = np.random.default_rng(0).uniform(-20, 20, (20, 3)) + [0, 0, 50]
-    matrices = {name: corner @ K @ pose for name, (K, pose) in cameras.items()}
-    scale = np.diag([7.0, 7, 7, 1])
-    writers: dict[str, Callable[[Path], None]] = {
-        "txt": lambda folder: [
-            np.savetxt(folder / f"{Path(name).stem}.txt", P) for name, P in matrices.items()
-        ][0],
-        "pmvs": lambda folder: [
-            (folder / f"{name}.P").write_text("CONTOUR\n" + "\n".join(" ".join(map(repr, map(float, r))) for r in P))
-            for name, P in matrices.items()
-        ][0] and None,
-        "par": lambda folder: (folder / "plant_par.txt").write_text(
-            f"{len(cameras)}\n"
-            + "\n".join(
-                " ".join([name, *(repr(float(x)) for m in ((corner @ K).ravel(), pose[:, :3].ravel(), pose[:, 3]) for x in m)])
-                for name, (K, pose) in cameras.items()
-            )
-        ) and None,
-        "npz": lambda folder: np.savez(
-            folder / "cameras.npz",
-            **{f"world_mat_{i}": np.r_[P @ np.linalg.inv(scale), [[0, 0, 0, 1]]] for i, P in enumerate(matrices.values())},
-            **{f"scale_mat_{i}": scale for i in range(len(matrices))},
-        ),
-    }  # fmt: skip
-    for kind, write in writers.items():
+    points = np.random.default_rng(0).uniform(-20, 20, (20, 3)) + np.array([0, 0, 50])
+    for kind in ("txt", "pmvs", "par", "npz"):
         source = tmp_path / kind
         (source / "image").mkdir(parents=True)
         for name in cameras:
             shutil.copy(images / name, source / "image" / name)
-        write(source if kind in ("par", "npz") else source / "image")
+        write_matrices(source, kind, cameras)
         found = read_given(source, "auto", ImportOptions())
         assert found.notes["format"] == "matrices" and len(found.views) == 18
         for given, (K, pose) in zip(found.views, cameras.values(), strict=True):
@@ -232,6 +206,30 @@ def test_the_virtual_plants_projection_matrices(test_data: Path, tmp_path: Path)
             np.testing.assert_allclose(ours(view, points), expected, rtol=0, atol=PX)
     scene = imported(tmp_path / "txt", tmp_path / "root", "plant")
     same_pixels(scene.views, imported(_exported(scene, tmp_path), tmp_path / "again", "plant").views)
+
+
+def write_matrices(source: Path, kind: str, cameras: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Write projection matrices that count pixels from the centre of the first one."""
+    corner = np.array([[1.0, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
+    matrices = {name: corner @ K @ pose for name, (K, pose) in cameras.items()}
+    for name, matrix in matrices.items():
+        text = "\n".join(" ".join(repr(float(value)) for value in row) for row in matrix)
+        if kind == "txt":
+            (source / "image" / f"{Path(name).stem}.txt").write_text(text)
+        elif kind == "pmvs":
+            (source / "image" / f"{name}.P").write_text("CONTOUR\n" + text)
+    if kind == "par":
+        lines = [str(len(cameras))]
+        for name, (K, pose) in cameras.items():
+            numbers = [*(corner @ K).ravel(), *pose[:, :3].ravel(), *pose[:, 3]]
+            lines.append(" ".join([name, *(repr(float(value)) for value in numbers)]))
+        (source / "plant_par.txt").write_text("\n".join(lines))
+    elif kind == "npz":
+        scale = np.diag([7.0, 7, 7, 1])
+        world = [np.r_[P @ np.linalg.inv(scale), [[0, 0, 0, 1]]] for P in matrices.values()]
+        arrays = {f"world_mat_{i}": matrix for i, matrix in enumerate(world)}
+        arrays |= {f"scale_mat_{i}": scale for i in range(len(world))}
+        np.savez(source / "cameras.npz", **arrays)
 
 
 def _exported(scene: Scene, tmp_path: Path) -> Path:
@@ -250,7 +248,7 @@ def test_the_world_is_normalised_and_the_way_back_is_kept(
     scale, rotation, shift = note["scale"], np.array(note["rotation"]), np.array(note["translation"])
     kept = scene_at(captures["bunny"])
     assert kept.record is not None and kept.record.metric
-    points = np.random.default_rng(0).normal(0, 0.05, (30, 3)) + [0, 0, 0.1]
+    points = np.random.default_rng(0).normal(0, 0.05, (30, 3)) + np.array([0, 0, 0.1])
     moved = scale * points @ rotation.T + shift
     for a, b in zip(kept.views, scene.views, strict=True):
         np.testing.assert_allclose(ours(b, moved), ours(a, points), rtol=0, atol=PX)

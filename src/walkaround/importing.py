@@ -1,7 +1,7 @@
 """Captures that come with their cameras, as sequences of a dataset.
 
-The images keep their pixels (metadata goes), cameras are those given, in our own world or in theirs. Depth, masks
-and cloud can be built on top, as after our own cameras: :func:`walkaround.pipeline.build_given`.
+The images keep their pixels (metadata goes), cameras are those given, in our own world or in theirs. Depth,
+masks and cloud can be built on top, as after our own cameras: :func:`walkaround.pipeline.build_given`.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def import_sequence(
         raise UsageError(f"There is no format {format_name!r:.40}. Use auto, {', '.join(IMPORTERS)}.")
     if not only_given and options.world == "keep":
         raise UsageError(
-            "Depth, masks and cloud are built in a world with z up and the cameras at distance 1: with --build, "
-            "--world normalise is needed. The similarity to the source's world is kept in the notes."
+            "Depth, masks and cloud are built in a world with z up and the cameras at distance 1: with "
+            "--build, --world normalise is needed. The similarity to the source's world is kept in the notes."
         )
     label = check_class_label(build.class_label)
     problem = instance_id_problem(build.instance_id) if build.instance_id else ""

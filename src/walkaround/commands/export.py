@@ -18,8 +18,8 @@ from walkaround.dataset.exchange.options import ExportOptions
 from walkaround.types import Progress, no_progress
 
 Format = Literal[
-    "nerfstudio", "instant-ngp", "colmap", "colmap-text", "3dgs", "openmvs", "mvsnet", "llff", "co3d", "mvpnet",
-    "huggingface", "croissant",
+    "nerfstudio", "instant-ngp", "colmap", "colmap-text", "3dgs", "openmvs", "mvsnet", "llff", "co3d",
+    "mvpnet", "huggingface", "croissant",
 ]  # fmt: skip
 
 
@@ -31,7 +31,7 @@ class ExportCommand:
     """
 
     source: Annotated[Path, tyro.conf.Positional]
-    """A sequence's folder, a dataset (ours, MVImgNet, MVPNet, folders or archives), or ROOT/class/instance."""
+    """A sequence's folder, ROOT/class/instance, or a dataset (ours, MVImgNet, MVPNet, folders or archives)."""
     to: Format
     """The format."""
     out: Path

@@ -1,7 +1,7 @@
 """Image files without what a camera or a program wrote beside the pixels: no EXIF, GPS, text, previews.
 
-The pixels stay as they are stored, bit by bit; nothing is turned as EXIF says, since cameras that come with an
-image refer to the pixels that are stored.
+The pixels stay as they are stored, bit by bit; nothing is turned as EXIF says, since cameras that come with
+an image refer to the pixels that are stored.
 """
 
 from __future__ import annotations

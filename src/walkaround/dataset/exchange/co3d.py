@@ -1,7 +1,7 @@
 """CO3D's annotations, as uCO3D and Implicitron read them: github.com/facebookresearch/co3d, data_types.py
 
-Cameras are PyTorch3D's (pytorch3d.org/docs/cameras): points are rows, ``X_cam = X_world @ R + T``; x left, y up,
-z forward; focal length and principal point in NDC, where +1 is the left and upper edge of the image.
+Cameras are PyTorch3D's (pytorch3d.org/docs/cameras): points are rows, ``X_cam = X_world @ R + T``; x left,
+y up, z forward; focal length and principal point in NDC, where +1 is the left and upper edge of the image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNKNOWN_TIME = -1.0
 
 
 class Co3dExporter(Exporter):
-    """``<category>/{frame,sequence}_annotations.jgz`` and ``<category>/<sequence>/{images,masks,depths,...}``."""
+    """``<category>/{frame,sequence}_annotations.jgz``, ``<category>/<sequence>/{images,masks,depths,...}``."""
 
     one_dataset = True
 

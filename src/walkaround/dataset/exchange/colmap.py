@@ -53,8 +53,8 @@ class ColmapTextExporter(ColmapExporter):
 class OpenMvsExporter(Exporter):
     """What ``colmap image_undistorter`` leaves, for ``InterfaceCOLMAP -i`` and ``colmap patch_match_stereo``.
 
-    PINHOLE cameras, ``sparse/*.bin`` without a ``0``, ``stereo/*.cfg``. Masks are ``masks/<stem>.mask.png``, as
-    ``DensifyPointCloud --mask-path`` reads them.
+    PINHOLE cameras, ``sparse/*.bin`` without a ``0``, ``stereo/*.cfg``. Masks are ``masks/<stem>.mask.png``,
+    as ``DensifyPointCloud --mask-path`` reads them.
     """
 
     fit: Fit = "same"
@@ -77,8 +77,8 @@ class OpenMvsExporter(Exporter):
 class SplattingExporter(Exporter):
     """Input of 3D Gaussian splatting: undistorted PINHOLE, ``sparse/0``, ``points3D.ply``.
 
-    Its loader (github.com/graphdeco-inria/gaussian-splatting, scene/dataset_readers.py) turns focal lengths into
-    fields of view and leaves the principal point out, so images are shifted until it is in the middle.
+    Its loader (github.com/graphdeco-inria/gaussian-splatting, scene/dataset_readers.py) turns focal lengths
+    into fields of view and leaves the principal point out, so images are shifted until it is in the middle.
     """
 
     def add(self, scene: Scene, folder: Path) -> None:

@@ -60,8 +60,8 @@ def export_scenes(
     Parameters
     ----------
     source
-        A sequence's folder, a dataset in any layout that :class:`~walkaround.dataset.readers.Dataset` reads, or
-        ``<dataset>/<class>/<instance>`` of one, also where the dataset is an archive.
+        A sequence's folder, a dataset in any layout that :class:`~walkaround.dataset.readers.Dataset` reads,
+        or ``<dataset>/<class>/<instance>`` of one, also where the dataset is an archive.
     out
         A single scene is written into it, many into ``<class>/<instance>`` below it.
     format_name
@@ -146,7 +146,7 @@ def is_scene_folder(path: Path) -> bool:
 
 
 def open_scene(folder: Path) -> Scene:
-    """Open the folder of one scene without looking at the dataset around it; its mask tree and overlay count."""
+    """Open the folder of one scene, with its mask tree and repairs, without a look at the dataset around it."""
     folder = folder.resolve()
     root, key = folder.parent.parent, f"{folder.parent.name}/{folder.name}"
     files: SceneFiles = FolderFiles(folder)

@@ -49,8 +49,8 @@ def read_colmap(source: Path, options: ImportOptions) -> GivenCapture:
         size = image_size_wh(image)
         if size != (view.camera.width, view.camera.height):
             raise FormatError(
-                f"{image} has {size[0]}x{size[1]} pixels, its camera {view.camera.width}x{view.camera.height}."
-                " Take the images that the model was made from."
+                f"{image} has {size[0]}x{size[1]} pixels, its camera "
+                f"{view.camera.width}x{view.camera.height}. Take the images that the model was made from."
             )
         views.append(
             GivenView(

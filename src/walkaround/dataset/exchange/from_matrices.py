@@ -1,9 +1,9 @@
 """Reading projection matrices: 3x4 K [R | t], one an image, or IDR's ``cameras.npz``.
 
-- text: ``<image stem>.txt``, ``.P``, ``.projmatrix`` or ``<image name>.P``, twelve numbers, perhaps after a line
-  ``CONTOUR`` (PMVS, Furukawa's data), in the folder of the images or one beside it;
+- text: ``<image stem>.txt``, ``.P``, ``.projmatrix`` or ``<image name>.P``, twelve numbers, perhaps after a
+  line ``CONTOUR`` (PMVS, Furukawa's data), in the folder of the images or one beside it;
 - Middlebury's ``*_par.txt``: a line an image with its name, K, R and t (vision.middlebury.edu/mview/data);
-- ``cameras.npz`` with ``world_mat_<i>`` and perhaps ``scale_mat_<i>``, i counting the images (arXiv:2003.09852).
+- ``cameras.npz`` with ``world_mat_<i>``, perhaps ``scale_mat_<i>``, i counting the images (arXiv:2003.09852).
 
 What the numbers do not say is where a pixel's centre lies; see ``first_pixel_centre``.
 """
@@ -32,18 +32,8 @@ from walkaround.types import FloatArray
 
 _IMAGE_PLACES = ("images", "image", "visualize", "rgb", ".")
 _MATRIX_PLACES = (
-    ".",
-    "txt",
-    "cameras",
-    "cams",
-    "matrices",
-    "projection",
-    "calib",
-    "P",
-    "pmatrix",
-    "images",
-    "image",
-)
+    ".", "txt", "cameras", "cams", "matrices", "projection", "calib", "P", "pmatrix", "images", "image",
+)  # fmt: skip
 _SUFFIXES = (".txt", ".P", ".p", ".projmatrix", ".camera")
 _NPZ_NAMES = ("cameras.npz", "cameras_sphere.npz")
 _MAX_TEXT_BYTES = 1 << 20
@@ -80,8 +70,8 @@ def read_matrices(source: Path, options: ImportOptions) -> GivenCapture:
     found = find_matrices(source)
     if not found:
         raise FormatError(
-            f"{source} holds no images with projection matrices: <image>.txt or .P of twelve numbers, *_par.txt or "
-            "cameras.npz."
+            f"{source} holds no images with projection matrices: <image>.txt or .P of twelve numbers, "
+            "*_par.txt or cameras.npz."
         )
     shift = 0.5 - float(options.first_pixel_centre)
     folder = next(iter(found)).parent

@@ -76,7 +76,7 @@ def _undo(meta: Mapping[str, Any], path: Path) -> tuple[FloatArray, float]:
     if meta.get("applied_transform") is not None:
         applied = rigid_of(meta["applied_transform"], f"{path}: applied_transform")
     scale = number_of(meta.get("applied_scale", 1.0), f"{path}: applied_scale", positive=True)
-    return np.linalg.inv(applied), scale
+    return np.asarray(np.linalg.inv(applied), dtype=np.float64), scale
 
 
 def _view(
@@ -107,8 +107,8 @@ def _camera(values: Mapping[str, Any], image: Path, where: str) -> Camera:
     model = values.get("camera_model", "OPENCV")
     if model not in _MODELS or values.get("is_fisheye"):
         raise FormatError(
-            f"{where}: the lens is {model!r:.40}{' (fisheye)' if values.get('is_fisheye') else ''}; supported are "
-            f"{', '.join(_MODELS)}. Undistort the images first."
+            f"{where}: the lens is {model!r:.40}{' (fisheye)' if values.get('is_fisheye') else ''}; supported "
+            f"are {', '.join(_MODELS)}. Undistort the images first."
         )
     for name in ("k3", "k4"):
         if number_of(values.get(name, 0), f"{where}: {name}") != 0:

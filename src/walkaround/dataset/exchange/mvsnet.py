@@ -59,8 +59,8 @@ def with_points(scene: Scene, model: SparseModel) -> SparseModel:
     cloud = scene.read_cloud()
     if cloud is None or not len(cloud.points_in_world):
         raise FormatError(
-            f"{scene.key} has views without sparse points, and no cloud; depth ranges and pairs come from these."
-            " Build or repair the scene first."
+            f"{scene.key} has views without sparse points, and no cloud; depth ranges and pairs come from "
+            "these. Build or repair the scene first."
         )
     step = max(1, len(cloud.points_in_world) // _MAX_CLOUD_POINTS)
     points = cloud.points_in_world[::step].astype(np.float64)
