@@ -150,7 +150,8 @@ def plant_cameras(test_data: Path) -> dict[str, tuple[FloatArray, FloatArray]]:
     for path in sorted((test_data / "truth" / "virtual_plant" / "metadata" / "images").glob("*_rgb.json")):
         camera = json.loads(path.read_text())["camera"]
         fx, fy, cx, cy = camera["camera_model"]["params"][:4]
-        pose = np.c_[camera["rotmat"], camera["tvec"]]
+        u, _, vt = np.linalg.svd(camera["rotmat"])  # the files hold single precision
+        pose = np.c_[u @ vt, camera["tvec"]]
         out[f"{path.stem}.png"] = (np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), pose)
     return out
 

@@ -31,7 +31,7 @@ class ExportCommand:
     """
 
     source: Annotated[Path, tyro.conf.Positional]
-    """A sequence's folder, ROOT/class/instance, or a dataset (ours, MVImgNet, MVPNet, folders or archives)."""
+    """A sequence's folder, ROOT/class/instance, or a dataset (ours, MVImgNet, MVPNet, as folders or zip)."""
     to: Format
     """The format."""
     out: Path

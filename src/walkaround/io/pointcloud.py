@@ -2,7 +2,8 @@
 
 Read are all their kinds: PLY ascii and binary of both byte orders, PCD ascii, binary and binary_compressed,
 fields in any order, colours packed or not. Written are binary little-endian PLY and binary PCD: x y z
-(float32), nx ny nz (float32), red green blue (uchar) and num_views (uchar); what a cloud does not have is left out. PCD packs the colour into one ``rgb`` field (unsigned 32-bit, the PCL convention).
+(float32), nx ny nz (float32), red green blue (uchar) and num_views (uchar); what a cloud does not have is
+left out. PCD packs the colour into one ``rgb`` field (unsigned 32-bit, the PCL convention).
 """
 
 from __future__ import annotations

@@ -141,8 +141,8 @@ def inside(folder: Path, name: Any, where: str) -> Path:
     path = folder / name.replace("\\", "/")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise FormatError(
-            f"{where} is {name!r:.200}, which leads out of {folder}. Move the files there, or import the folder "
-            "that holds both."
+            f"{where} is {name!r:.200}, which leads out of {folder}. Move the files there, or import the "
+            "folder that holds both."
         )
     return path
 

@@ -29,7 +29,7 @@ UNKNOWN_TIME = -1.0
 
 
 class Co3dExporter(Exporter):
-    """``<category>/{frame,sequence}_annotations.jgz``, ``<category>/<sequence>/{images,masks,depths,...}``."""
+    """``<category>/{frame,sequence}_annotations.jgz``, ``<category>/<sequence>/{images,masks,depths}``."""
 
     one_dataset = True
 

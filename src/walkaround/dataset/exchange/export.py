@@ -130,9 +130,9 @@ def select_scenes(source: Path, where: str | None = None) -> Selection:
     if source.exists():
         dataset = Dataset(source) if where is None else Dataset(source).query(where)
         return Selection(scenes=dataset, is_one=False, about=_about(source, dataset.keys()))
-    root, key = source.parent, source.name
-    while not root.exists() and root != root.parent:
-        root, key = root.parent, f"{root.name}/{key}"
+    root, key = source.parent.parent, f"{source.parent.name}/{source.name}"
+    if not root.exists():
+        raise InputError(f"{source} does not exist.")
     try:
         scene = Dataset(root, statuses=None)[key]
     except KeyError as error:
@@ -146,7 +146,7 @@ def is_scene_folder(path: Path) -> bool:
 
 
 def open_scene(folder: Path) -> Scene:
-    """Open the folder of one scene, with its mask tree and repairs, without a look at the dataset around it."""
+    """Open the folder of one scene, with its mask tree and repairs, without the dataset around it."""
     folder = folder.resolve()
     root, key = folder.parent.parent, f"{folder.parent.name}/{folder.name}"
     files: SceneFiles = FolderFiles(folder)

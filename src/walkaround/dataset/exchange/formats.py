@@ -82,7 +82,7 @@ def read_given(source: Path, format_name: str, options: ImportOptions) -> GivenC
         format_name = next((name for name, find in _FINDERS.items() if find(source)), "")
     if not format_name:
         raise InputError(
-            f"{source} is of none of the formats {', '.join(IMPORTERS)}. Name one with --from to learn what it "
-            "lacks."
+            f"{source} is of none of the formats {', '.join(IMPORTERS)}. Name one with --from to learn "
+            "what it lacks."
         )
     return IMPORTERS[format_name](source, options)

@@ -83,8 +83,8 @@ def read_matrices(source: Path, options: ImportOptions) -> GivenCapture:
         skews.append(abs(K[0, 1]) * max(K[1, 2], size_wh[1] - K[1, 2]) / K[1, 1])
         if skews[-1] > MAX_SKEW_PX:
             raise FormatError(
-                f"The matrix of {image} has a skew that moves its edge by {skews[-1]:.3g} px, which no camera "
-                "model here has. Warp the images first."
+                f"The matrix of {image} has a skew that moves its edge by {skews[-1]:.3g} px, which no "
+                "camera model here has. Warp the images first."
             )
         K[:2, 2] += shift
         views.append(

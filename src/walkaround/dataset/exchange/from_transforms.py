@@ -107,8 +107,8 @@ def _camera(values: Mapping[str, Any], image: Path, where: str) -> Camera:
     model = values.get("camera_model", "OPENCV")
     if model not in _MODELS or values.get("is_fisheye"):
         raise FormatError(
-            f"{where}: the lens is {model!r:.40}{' (fisheye)' if values.get('is_fisheye') else ''}; supported "
-            f"are {', '.join(_MODELS)}. Undistort the images first."
+            f"{where}: the lens is {model!r:.40}{' (fisheye)' if values.get('is_fisheye') else ''}; "
+            f"supported are {', '.join(_MODELS)}. Undistort the images first."
         )
     for name in ("k3", "k4"):
         if number_of(values.get(name, 0), f"{where}: {name}") != 0:

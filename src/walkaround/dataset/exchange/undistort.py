@@ -86,7 +86,7 @@ def _remap(values: NDArray[Any], camera: Camera, target: Camera, interpolation: 
 
 @functools.lru_cache(maxsize=4)
 def _source_pixels(camera: Camera, target: Camera) -> tuple[Float32Array, Float32Array]:
-    """Return for each pixel of ``target`` column and row in the image of ``camera``, as OpenCV counts them."""
+    """Return for each pixel of ``target`` column and row in the image of ``camera``, as OpenCV counts."""
     rays = normalised_rays(target)
     points = np.concatenate([rays, np.ones((*rays.shape[:2], 1))], axis=-1)
     pixels = project(camera, points) - HALF_PIXEL
