@@ -375,6 +375,7 @@ def test_datasets_reads_the_hugging_face_folder(
     assert scenes["test"][0]["instance_id"] == "two" and scenes["test"][0]["num_registered"] == 9
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_mlcroissant_validates_the_metadata(own: Path, tmp_path: Path) -> None:
     mlcroissant = pytest.importorskip("mlcroissant", reason="the package mlcroissant is not installed")
     export_scenes(own, own, "croissant")

@@ -6,12 +6,10 @@ the files themselves stay where they are and are named by patterns.
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 from pathlib import Path
 from typing import Any
 
-from walkaround import __version__
 from walkaround.dataset.exchange.base import About, Exporter
 from walkaround.dataset.exchange.options import ExportOptions
 from walkaround.dataset.exchange.rows import (
@@ -77,11 +75,8 @@ class CroissantExporter(Exporter):
             "conformsTo": "http://mlcommons.org/croissant/1.0",
             "name": self.about.name,
             "description": f"Multi-view images of {len(self._scenes)} objects with cameras, masks and depth.",
-            "url": "https://example.invalid/put-the-address-of-the-dataset-here",
             "license": self.about.licence or "unknown",
             "version": "1.0.0",
-            "datePublished": _today(),
-            "creator": {"@type": "sc:SoftwareApplication", "name": f"walkaround {__version__}"},
             "citeAs": self.about.name,
             "distribution": [
                 *(self._table(name) for name in ("scenes", "frames")),
@@ -138,7 +133,3 @@ def _field(table: str, column: Column) -> dict[str, Any]:
         "source": {"fileObject": {"@id": f"{table}.parquet"}, "extract": {"column": column.name}},
     }
     return {**out, "repeated": True} if column.sql.endswith("[]") else out
-
-
-def _today() -> str:
-    return datetime.datetime.now(datetime.UTC).date().isoformat()

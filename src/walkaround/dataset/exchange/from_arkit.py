@@ -2,8 +2,8 @@
 
 Polycam's raw export (``keyframes/{images,cameras}``, or the ``corrected_`` ones; ``t_00`` ... ``t_23``,
 ``fx``, ``fy``, ``cx``, ``cy``): https://github.com/PolyCam/polyform. 3D Scanner App (``cameraPoseARFrame``,
-``intrinsics``, by rows). Others that say ``transform`` or ``transform_matrix``. All are ARKit's: camera-to-world
-in metres, camera axes x right, y up, z back, a world with y up, which is turned to z up.
+``intrinsics``, by rows). Others that say ``transform`` or ``transform_matrix``. All are ARKit's:
+camera-to-world in metres, camera axes x right, y up, z back, a world with y up, which is turned to z up.
 """
 
 from __future__ import annotations

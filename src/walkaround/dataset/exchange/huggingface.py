@@ -27,12 +27,13 @@ SHARD_BYTES = 256 << 20
 _PICTURE = "STRUCT(bytes BLOB, path VARCHAR)"
 _PATHS = ("image_path", "mask_path", "depth_path")
 _FEATURES = {
-    "VARCHAR": {"dtype": "string", "_type": "Value"},
-    "INTEGER": {"dtype": "int32", "_type": "Value"},
-    "DOUBLE": {"dtype": "float64", "_type": "Value"},
-    "DOUBLE[]": {"feature": {"dtype": "float64", "_type": "Value"}, "_type": "Sequence"},
-    _PICTURE: {"_type": "Image"},
+    "VARCHAR": "dtype: string",
+    "INTEGER": "dtype: int32",
+    "DOUBLE": "dtype: float64",
+    "DOUBLE[]": "sequence: float64",
+    _PICTURE: "dtype: image",
 }
+"""DuckDB's type -> what the card calls it; without the card, pictures would be plain bytes."""
 _PICTURES = {"image": _PICTURE, "mask": _PICTURE, "depth": _PICTURE}
 _FRAME_TYPES = {**{c.name: c.sql for c in FRAME_COLUMNS if c.name not in _PATHS}, **_PICTURES}
 _SCENE_TYPES = {column.name: column.sql for column in SCENE_COLUMNS}
@@ -68,7 +69,7 @@ class HuggingFaceExporter(Exporter):
                 self._write_shard(split)
         for split, rows in self._scenes.items():
             path = self.out / "scenes" / f"{split}-00000.parquet"
-            write_parquet(path, rows, _SCENE_TYPES, metadata=_features(_SCENE_TYPES))
+            write_parquet(path, rows, _SCENE_TYPES)
         write_bytes(self.out / "README.md", self._card().encode())
 
     def _pictures(self, scene: Scene, row: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
@@ -83,7 +84,7 @@ class HuggingFaceExporter(Exporter):
     def _write_shard(self, split: str) -> None:
         number = self._num_shards.get(split, 0)
         path = self.out / "frames" / f"{split}-{number:05d}.parquet"
-        write_parquet(path, self._waiting[split], _FRAME_TYPES, metadata=_features(_FRAME_TYPES))
+        write_parquet(path, self._waiting[split], _FRAME_TYPES)
         self._num_shards[split] = number + 1
         self._waiting[split], self._bytes[split] = [], 0
 
@@ -91,7 +92,12 @@ class HuggingFaceExporter(Exporter):
         """Return the dataset card; its head tells the Hub and ``datasets`` what there is."""
         names = {"frames": sorted(self._num_shards), "scenes": sorted(self._scenes)}
         head = [f"license: {'other' if self.about.licence is None else json.dumps(self.about.licence)}"]
-        head += [f"pretty_name: {json.dumps(self.about.name)}", "configs:"]
+        head += [f"pretty_name: {json.dumps(self.about.name)}", "dataset_info:"]
+        for config, types in (("frames", _FRAME_TYPES), ("scenes", _SCENE_TYPES)):
+            head += [f"- config_name: {config}", "  features:"]
+            for name, kind in types.items():
+                head += [f"  - name: {name}", f"    {_FEATURES[kind]}"]
+        head += ["configs:"]
         for config, splits in names.items():
             head += [f"- config_name: {config}", "  data_files:"]
             for split in splits:
@@ -107,9 +113,3 @@ class HuggingFaceExporter(Exporter):
                 *columns, "",
             ]
         )  # fmt: skip
-
-
-def _features(types: dict[str, str]) -> dict[str, str]:
-    """Return the footer that tells ``datasets`` the columns' features."""
-    features = {name: _FEATURES[kind] for name, kind in types.items()}
-    return {"huggingface": json.dumps({"info": {"features": features}})}

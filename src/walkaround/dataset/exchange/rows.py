@@ -102,8 +102,6 @@ def write_parquet(
     path: Path,
     rows: Iterable[Mapping[str, Any]],
     columns: Mapping[str, str],
-    *,
-    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a Parquet file, atomically; equal rows give equal bytes.
 
@@ -111,8 +109,6 @@ def write_parquet(
     ----------
     columns
         Name -> DuckDB's type.
-    metadata
-        Put into the file's footer.
 
     Raises
     ------
@@ -121,17 +117,13 @@ def write_parquet(
     """
     listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
     marks = ", ".join(f"CAST(${number} AS {kind})" for number, kind in enumerate(columns.values(), 1))
-    notes = ", ".join(
-        f"{key}: '{value.replace(chr(39), chr(39) * 2)}'" for key, value in (metadata or {}).items()
-    )
-    extra = f", KV_METADATA {{{notes}}}" if notes else ""
     with connect() as database, atomic_path(path) as temporary:
         database.execute(f"CREATE TABLE rows ({listed})")
         for row in rows:
             database.execute(f"INSERT INTO rows SELECT {marks}", [row[name] for name in columns])
         place = str(temporary).replace("'", "''")
         try:
-            database.execute(f"COPY rows TO '{place}' (FORMAT parquet, COMPRESSION zstd{extra})")
+            database.execute(f"COPY rows TO '{place}' (FORMAT parquet, COMPRESSION zstd)")
         except (OSError, RuntimeError) as error:
             raise OutputError(f"{path} could not be written: {first_line(error)}") from error
 
