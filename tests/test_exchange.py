@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests import fakes
 from tests.exchange_cases import (
@@ -37,9 +41,14 @@ from walkaround.importing import import_sequence
 from walkaround.io.colmap import load_pycolmap, read_sparse_model
 from walkaround.io.pointcloud import read_pcd, read_ply
 from walkaround.pipeline import BuildOptions, build_sequence
-from walkaround.types import View
+from walkaround.types import Camera, Frame, View
 
 PX = 1e-6
+FRAME_VIEW = View(
+    frame=Frame(index=1, image="1.png", source_index=0, timestamp_s=None),
+    camera=Camera(model="PINHOLE", width=1, height=1, params=(1.0, 1.0, 0.0, 0.0)),
+    cam_from_world=np.eye(4),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +67,7 @@ def captures(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.fixture
-def own(fake_stages: ModuleType, tmp_path: Path) -> Path:
+def own(fake_stages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A dataset of ours with two small sequences: depth, masks, cameras with distortion 0."""
     from walkaround.io.colmap import write_sparse_model
     from walkaround.io.pointcloud import write_pcd, write_ply
@@ -71,6 +80,7 @@ def own(fake_stages: ModuleType, tmp_path: Path) -> Path:
         write_sparse_model(folder / "sparse" / "0", fakes.make_model(fakes.make_frames()))
         write_ply(folder / "cloud.ply", fakes.make_cloud())
         write_pcd(folder / "cloud.pcd", fakes.make_cloud())
+    monkeypatch.setattr("walkaround.io.colmap.read_sparse_model", read_sparse_model)  # the real one
     return root
 
 
@@ -127,8 +137,6 @@ def test_undistorted_round_trip(captures: dict[str, Path], tmp_path: Path, to: s
 
 def with_points(folder: Path, tmp_path: Path) -> Scene:
     """Copy a sequence and give it points around where its cameras look, with tracks."""
-    from dataclasses import replace
-
     from walkaround.geometry import project, transform_points
     from walkaround.io.colmap import write_sparse_model
 
@@ -199,10 +207,10 @@ def test_the_virtual_plants_projection_matrices(test_data: Path, tmp_path: Path)
         write_matrices(source, kind, cameras)
         found = read_given(source, "auto", ImportOptions())
         assert found.notes["format"] == "matrices" and len(found.views) == 18
-        for given, (K, pose) in zip(found.views, cameras.values(), strict=True):
+        for found_view, (K, pose) in zip(found.views, cameras.values(), strict=True):
             local = points @ pose[:, :3].T + pose[:, 3]
             expected = (local / local[:, 2:] @ K.T)[:, :2]
-            view = View(frame=None, camera=given.camera, cam_from_world=given.cam_from_world)  # type: ignore[arg-type]
+            view = replace(FRAME_VIEW, camera=found_view.camera, cam_from_world=found_view.cam_from_world)
             np.testing.assert_allclose(ours(view, points), expected, rtol=0, atol=PX)
     scene = imported(tmp_path / "txt", tmp_path / "root", "plant")
     same_pixels(scene.views, imported(_exported(scene, tmp_path), tmp_path / "again", "plant").views)
@@ -348,6 +356,34 @@ def test_cropping(captures: dict[str, Path], tmp_path: Path) -> None:
     assert 0.9 * first.views[0].camera.width < view.camera.width <= first.views[0].camera.width
 
 
+def test_a_mask_of_another_size_is_said(own: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(own / "mug" / "one" / "masks" / "003.png"), np.zeros((9, 9), np.uint8))
+    with pytest.raises(FormatError, match=r"mask of 003\.jpg has 9x9 pixels, its camera 96x72"):
+        export_scenes(own / "mug" / "one", tmp_path / "out", "colmap")
+
+
+def test_scenes_without_sparse_points_take_the_cloud(own: Path, tmp_path: Path) -> None:
+    from walkaround.io.colmap import write_sparse_model
+
+    sparse = own / "mug" / "one" / "sparse" / "0"
+    model = read_sparse_model(sparse, fakes.make_frames())
+    none = np.zeros(0, np.int64)
+    bare = replace(
+        model, points_in_world=np.zeros((0, 3)), colors=np.zeros((0, 3), np.uint8), errors_px=np.zeros(0),
+        observations=tuple(none for _ in model.views),
+    )  # fmt: skip
+    write_sparse_model(sparse, bare)
+    export_scenes(own / "mug" / "one", tmp_path / "3dgs", "3dgs")
+    cloud = read_ply(tmp_path / "3dgs" / "sparse" / "0" / "points3D.ply")
+    assert np.array_equal(cloud.colors, fakes.make_cloud().colors)  # type: ignore[arg-type]
+    export_scenes(own / "mug" / "one", tmp_path / "llff", "llff")
+    assert np.load(tmp_path / "llff" / "poses_bounds.npy").shape == (9, 17)
+    for name in ("cloud.ply", "cloud.pcd"):
+        (own / "mug" / "one" / name).unlink()
+    with pytest.raises(FormatError, match="this format needs points"):
+        export_scenes(own / "mug" / "one", tmp_path / "mvs", "mvsnet")
+
+
 # --- peers ---
 
 
@@ -482,6 +518,27 @@ def test_hostile_transforms(tmp_path: Path, change: dict[str, object], match: st
     (tmp_path / "transforms.json").write_text(json.dumps({**TRANSFORMS, **change}))
     with pytest.raises(FormatError, match=match):
         read_given(tmp_path, "auto", ImportOptions())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["a.png", "..", "OPENCV", ""]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+        st.sampled_from(
+            ["frames", "file_path", "transform_matrix", "image", "K", "camera", "model", "params", "fl_x",
+             "cam_from_world", "cam_from_world_wxyz", "t_00", "transform", "intrinsics", "fx", "width"]
+        ), inner, max_size=6),
+    max_leaves=25,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["transforms.json", "cameras.json", "a.json"])
+@given(value=JSON, framed=st.booleans())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_json_is_read_or_refused(tmp_path: Path, name: str, value: object, framed: bool) -> None:
+    tiny_image(tmp_path / "a.png", (64, 48))
+    (tmp_path / name).write_text(json.dumps({"frames": [value], "fl_x": 50, "t_00": 1} if framed else value))
+    with contextlib.suppress(FormatError, InputError):
+        assert read_given(tmp_path, "auto", ImportOptions()).views
 
 
 def test_what_is_no_source(tmp_path: Path) -> None:

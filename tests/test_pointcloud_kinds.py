@@ -186,7 +186,8 @@ def test_damaged_pcd(tmp_path: Path, kind: str, data: st.DataObject) -> None:
 def test_hostile_ascii(tmp_path: Path, lines: list[str]) -> None:
     text = "\n".join(lines)
     for head in (
-        "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty uchar y\nproperty int z\nend_header\n",
+        "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty uchar y\nproperty int z\n"
+        "end_header\n",
         "FIELDS x y z\nSIZE 4 1 8\nTYPE F U I\nPOINTS 2\nDATA ascii\n",
     ):
         path = tmp_path / ("a.ply" if head.startswith("ply") else "a.pcd")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from walkaround.dataset.exchange.base import Exporter
-from walkaround.dataset.exchange.stills import Still, sparse_of, stills_of
+from walkaround.dataset.exchange.stills import Still, sparse_of, stills_of, with_points
 from walkaround.dataset.exchange.undistort import Fit
 from walkaround.dataset.readers import Scene
 from walkaround.errors import FormatError
@@ -24,6 +24,8 @@ from walkaround.io.pointcloud import write_ply
 from walkaround.types import PointCloud
 
 _NAMES = ("cameras", "images", "points3D")
+_MAX_START_POINTS = 100_000
+"""3D Gaussian splatting starts from as many points of the cloud where there are no sparse ones."""
 
 
 class ColmapExporter(Exporter):
@@ -84,12 +86,7 @@ class SplattingExporter(Exporter):
     def add(self, scene: Scene, folder: Path) -> None:
         stills = stills_of(scene, self.options, fit="centred")
         write_images(folder, stills)
-        model = sparse_of(scene, stills)
-        if not len(model.points_in_world):
-            raise FormatError(
-                f"{scene.key} has no sparse points, which 3D Gaussian splatting starts from. "
-                "Take another format, or build the scene again."
-            )
+        model = with_points(scene, sparse_of(scene, stills), max_points=_MAX_START_POINTS)
         write_sparse_model(folder / "sparse" / "0", model)
         points = model.points_in_world.astype(np.float32)
         cloud = PointCloud(points_in_world=points, colors=model.colors, normals=np.zeros_like(points))

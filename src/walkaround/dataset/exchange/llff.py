@@ -14,9 +14,8 @@ import numpy as np
 
 from walkaround.dataset.exchange.axes import invert_rigid
 from walkaround.dataset.exchange.base import Exporter
-from walkaround.dataset.exchange.mvsnet import with_points
 from walkaround.dataset.exchange.nerfstudio import one_size
-from walkaround.dataset.exchange.stills import sparse_of, stills_of
+from walkaround.dataset.exchange.stills import sparse_of, stills_of, with_points
 from walkaround.dataset.readers import Scene
 from walkaround.geometry import transform_points
 from walkaround.io.atomic import write_bytes

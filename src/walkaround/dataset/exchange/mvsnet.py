@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from walkaround.dataset.exchange.base import Exporter
-from walkaround.dataset.exchange.stills import Still, sparse_of, stills_of
+from walkaround.dataset.exchange.stills import Still, sparse_of, stills_of, with_points
 from walkaround.dataset.readers import Scene
 from walkaround.errors import FormatError
-from walkaround.geometry import project, transform_points
+from walkaround.geometry import transform_points
 from walkaround.io.atomic import write_bytes
 from walkaround.io.depth import write_grey
 from walkaround.types import FloatArray, IntArray, SparseModel, View
@@ -23,7 +23,6 @@ NUM_SOURCES = 10
 BEST_ANGLE_DEG, SIGMA_BELOW_DEG, SIGMA_ABOVE_DEG = 5.0, 1.0, 10.0
 """The paper's theta_0, sigma_1, sigma_2: a point counts most when two views see it 5 degrees apart."""
 _NEAR_SHARE, _FAR_SHARE = 0.01, 0.99
-_MAX_CLOUD_POINTS = 5000
 
 
 class MvsnetExporter(Exporter):
@@ -44,38 +43,6 @@ class MvsnetExporter(Exporter):
         mask = still.mask() if self.options.masks else None
         if mask is not None:
             write_grey(path, mask.astype(np.uint8) * np.uint8(255))
-
-
-def with_points(scene: Scene, model: SparseModel) -> SparseModel:
-    """Return the model with points: where it has none, those of the cloud, seen by all views they fall into.
-
-    Raises
-    ------
-    FormatError
-        The scene has neither.
-    """
-    if len(model.points_in_world) and all(len(seen) for seen in model.observations):
-        return model
-    cloud = scene.read_cloud()
-    if cloud is None or not len(cloud.points_in_world):
-        raise FormatError(
-            f"{scene.key} has views without sparse points, and no cloud; depth ranges and pairs come from "
-            "these. Build or repair the scene first."
-        )
-    step = max(1, len(cloud.points_in_world) // _MAX_CLOUD_POINTS)
-    points = cloud.points_in_world[::step].astype(np.float64)
-    seen = []
-    for view in model.views:
-        pixels = project(view.camera, transform_points(view.cam_from_world, points))
-        inside = (pixels >= 0) & (pixels < [view.camera.width, view.camera.height])
-        seen.append(np.flatnonzero(inside.all(axis=1)))
-    return SparseModel(
-        views=model.views,
-        points_in_world=points,
-        colors=np.zeros((len(points), 3), np.uint8),
-        errors_px=np.zeros(len(points)),
-        observations=tuple(seen),
-    )
 
 
 def depth_range(view: View, points: FloatArray) -> tuple[float, float]:

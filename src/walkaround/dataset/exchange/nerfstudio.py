@@ -31,8 +31,8 @@ class NerfstudioExporter(Exporter):
 
     def add(self, scene: Scene, folder: Path) -> None:
         stills = stills_of(scene, self.options)
-        has_masks = self.options.masks and all(still.mask() is not None for still in stills)
-        has_depth = self.options.depth and all(still.depth() is not None for still in stills)
+        has_masks = self.options.masks and all(still.has_mask for still in stills)
+        has_depth = self.options.depth and all(still.has_depth for still in stills)
         frames = [self._frame(still, folder, masks=has_masks, depth=has_depth) for still in stills]
         transforms: dict[str, Any] = {"camera_model": "OPENCV"}
         cameras = {still.camera for still in stills}

@@ -19,6 +19,7 @@ from walkaround.dataset.exchange.undistort import (
 )
 from walkaround.dataset.readers import Scene
 from walkaround.errors import FormatError
+from walkaround.geometry import project, transform_points
 from walkaround.io.image import encode_jpeg
 from walkaround.types import BoolArray, ByteArray, Camera, Float32Array, SparseModel, View
 
@@ -64,15 +65,10 @@ class Still:
             The image is missing or broken, or is not of its camera's size.
         """
         image = self.scene.read_image(self.name)
-        camera = self.source.camera
-        if image.shape[:2] != (camera.height, camera.width):
-            raise FormatError(
-                f"{self.scene.key}: {self.name} has {image.shape[1]}x{image.shape[0]} pixels, its camera "
-                f"{camera.width}x{camera.height}. `walkaround audit` lists such scenes."
-            )
+        self._check_size("image", image.shape)
         if self.is_copy:
             return image
-        return np.asarray(undistort_image(image, camera, self.camera), dtype=np.uint8)
+        return np.asarray(undistort_image(image, self.source.camera, self.camera), dtype=np.uint8)
 
     def image_bytes(self, suffix: str | None = None) -> bytes:
         """Return the image's file: as stored where nothing changes, otherwise encoded again.
@@ -97,6 +93,8 @@ class Still:
     def mask(self) -> BoolArray | None:
         """Return where the object is, (H, W); None without a mask."""
         mask = self.scene.read_mask(self.name)
+        if mask is not None:
+            self._check_size("mask", mask.shape)
         if mask is None or self.is_copy:
             return mask
         return undistort_mask(mask, self.source.camera, self.camera)
@@ -104,9 +102,27 @@ class Still:
     def depth(self) -> tuple[Float32Array, BoolArray] | None:
         """Return (H, W) depth and where it is valid; None without a map."""
         found = self.scene.read_depth(self.name)
+        if found is not None:
+            self._check_size("depth map", found[0].shape)
         if found is None or self.is_copy:
             return found
         return undistort_depth(*found, self.source.camera, self.camera)
+
+    @property
+    def has_mask(self) -> bool:
+        return self.scene.mask_name(self.name) is not None
+
+    @property
+    def has_depth(self) -> bool:
+        return self.scene.record is not None and self.scene.files.size(f"depth/{self.stem}.png") is not None
+
+    def _check_size(self, what: str, shape: tuple[int, ...]) -> None:
+        camera = self.source.camera
+        if shape[:2] != (camera.height, camera.width):
+            raise FormatError(
+                f"{self.scene.key}: the {what} of {self.name} has {shape[1]}x{shape[0]} pixels, its camera "
+                f"{camera.width}x{camera.height}. `walkaround audit` lists such scenes."
+            )
 
 
 def stills_of(scene: Scene, options: ExportOptions, *, fit: Fit | None = None) -> tuple[Still, ...]:
@@ -149,3 +165,40 @@ def sparse_of(scene: Scene, stills: tuple[Still, ...]) -> SparseModel:
         raise FormatError(f"{scene.key} has no cameras.")
     by_name = {still.name: still.view for still in stills}
     return replace(model, views=tuple(by_name[view.frame.image] for view in model.views))
+
+
+def with_points(scene: Scene, model: SparseModel, *, max_points: int = 5000) -> SparseModel:
+    """Return the model with points: where it has none, those of the cloud, seen by all views they fall into.
+
+    Parameters
+    ----------
+    max_points
+        Of a cloud, about as many are taken, evenly over the file.
+
+    Raises
+    ------
+    FormatError
+        The scene has neither.
+    """
+    if len(model.points_in_world) and all(len(seen) for seen in model.observations):
+        return model
+    cloud = scene.read_cloud()
+    if cloud is None or not len(cloud.points_in_world):
+        raise FormatError(
+            f"{scene.key} has views without sparse points, and no cloud; this format needs points. "
+            "Build or repair the scene first."
+        )
+    step = max(1, len(cloud.points_in_world) // max_points)
+    points = cloud.points_in_world[::step].astype(np.float64)
+    seen = []
+    for view in model.views:
+        pixels = project(view.camera, transform_points(view.cam_from_world, points))
+        inside = (pixels >= 0) & (pixels < [view.camera.width, view.camera.height])
+        seen.append(np.flatnonzero(inside.all(axis=1)))
+    return SparseModel(
+        views=model.views,
+        points_in_world=points,
+        colors=np.full((len(points), 3), 128, np.uint8) if cloud.colors is None else cloud.colors[::step],
+        errors_px=np.zeros(len(points)),
+        observations=tuple(seen),
+    )
