@@ -343,8 +343,20 @@ def test_released_layouts_and_what_they_lack(tmp_path: Path, caplog: pytest.LogC
     write_mvpnet(tmp_path / "clouds")
     with pytest.raises(FormatError, match="None of the 2 scenes"):
         export_scenes(tmp_path / "clouds", tmp_path / "y", "colmap")
+    with pytest.raises(UsageError, match="--planes is 1"):
+        ExportOptions(planes=1)
     with pytest.raises(UsageError, match="no format 'obj'"):
         export_scenes(tmp_path / "clouds", tmp_path / "y", "obj")
+
+
+@pytest.mark.parametrize("out", [".", "mug", "mug/one", "exports", "mug/one/images"])
+def test_nothing_is_written_over_what_is_read(own: Path, out: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in own.rglob("*")}
+    for source in (own / "mug" / "one", own):
+        if source == own or out in (".", "mug", "mug/one", "mug/one/images"):
+            with pytest.raises(UsageError, match="lies in the dataset"):
+                export_scenes(source, own / out, "co3d", overwrite=True)
+    assert before == {path: path.stat().st_mtime_ns for path in own.rglob("*")}
 
 
 def test_cropping(captures: dict[str, Path], tmp_path: Path) -> None:

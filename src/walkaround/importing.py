@@ -19,6 +19,7 @@ from walkaround.dataset.exchange.capture import GivenCapture, GivenView
 from walkaround.dataset.exchange.formats import IMPORTERS, read_given
 from walkaround.dataset.exchange.options import ImportOptions
 from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord, instance_id_problem
+from walkaround.dataset.wipe import Wipe
 from walkaround.errors import FormatError, UsageError
 from walkaround.geometry import project, transform_points
 from walkaround.pipeline import BuildOptions, BuildProgress, GivenStages, build_given, no_build_progress
@@ -94,12 +95,17 @@ def import_sequence(
         consent=build.consent,
         metric=capture.metric and options.world == "keep",
     )
-    stages = _stages(capture, images, record, options)
+    wipe = Wipe(source, tuple(image.path for image in images))
+    stages = _stages(capture, images, record, options, wipe)
     return build_given(stages, root, options=build, only_given=only_given, progress=progress)
 
 
 def _stages(
-    capture: GivenCapture, images: tuple[_Image, ...], record: SequenceRecord, options: ImportOptions
+    capture: GivenCapture,
+    images: tuple[_Image, ...],
+    record: SequenceRecord,
+    options: ImportOptions,
+    wipe: Wipe,
 ) -> GivenStages:
     settings = {"imported": str(capture.notes["format"]), **asdict(options)}
     has_masks = any(image.mask is not None for image in images)
@@ -107,6 +113,7 @@ def _stages(
     return GivenStages(
         record=record,
         options=settings,
+        wipe=wipe,
         capture=StageResult(
             scores={"num_source_frames": float(len(images)), "long_side_px": long_side},
             warnings=capture.warnings,

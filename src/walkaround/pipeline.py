@@ -201,6 +201,8 @@ class GivenStages:
     capture: StageResult
     frames: Callable[[Path], StageResult]
     cameras: Callable[[Path], StageResult]
+    wipe: Wipe
+    """Knows the names of the source's files."""
     masks: Callable[[Path], StageResult] | None = None
     """None when the source has none: then they are made."""
 
@@ -234,7 +236,7 @@ def build_given(
         library_threads(options.num_threads),
     ):
         upstream = given.record.source.sha256
-        run = _Run(workspace, options, progress, upstream=upstream, wipe=Wipe(Path()), given=given.options)
+        run = _Run(workspace, options, progress, upstream=upstream, wipe=given.wipe, given=given.options)
         goes_on = (
             run("capture", given.options, lambda _: given.capture)
             and run("frames", given.options, given.frames)

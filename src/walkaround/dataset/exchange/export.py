@@ -83,6 +83,8 @@ def export_scenes(
     if format_name not in EXPORTERS:
         raise UsageError(f"There is no format {format_name!r:.40}. Use one of {', '.join(EXPORTERS)}.")
     kind = EXPORTERS[format_name]
+    if not kind.beside:
+        _check_apart(source, out)
     selection = select_scenes(source, where)
     if not kind.beside and not overwrite and out.is_dir() and any(out.iterdir()):
         raise OutputError(f"{out} is not empty. Choose another --out, or write over it with --overwrite.")
@@ -138,6 +140,14 @@ def select_scenes(source: Path, where: str | None = None) -> Selection:
     except KeyError as error:
         raise InputError(f"{source} does not exist: {error.args[0]}") from error
     return Selection(scenes=(scene,), is_one=True, about=_about(root, [scene.key]))
+
+
+def _check_apart(source: Path, out: Path) -> None:
+    """Raise UsageError when an export would write over what it reads, or into a dataset."""
+    start, end = source.resolve(), out.resolve()
+    around = start.parents[:2] if is_scene_folder(source) or not source.exists() else ()
+    if end == start or start in end.parents or end in around:
+        raise UsageError(f"--out {out} lies in the dataset that is exported. Choose a folder outside of it.")
 
 
 def is_scene_folder(path: Path) -> bool:
