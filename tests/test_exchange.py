@@ -29,7 +29,7 @@ from tests.exchange_cases import (
     skull,
     tiny_image,
 )
-from tests.released import write_mvimgnet, write_mvpnet
+from tests.released import write_mvimgnet, write_mvimgnet2, write_mvpnet, zip_tree
 from walkaround.cli import main
 from walkaround.dataset.exchange.export import export_scenes
 from walkaround.dataset.exchange.formats import EXPORTERS, IMPORTERS, read_given
@@ -366,6 +366,36 @@ def test_cropping(captures: dict[str, Path], tmp_path: Path) -> None:
     image = cv2.imread(str(tmp_path / "out" / "images" / "001.jpg"))
     assert image.shape[:2] == (view.camera.height, view.camera.width)
     assert 0.9 * first.views[0].camera.width < view.camera.width <= first.views[0].camera.width
+
+
+@pytest.mark.parametrize("to", ["nerfstudio", "instant-ngp"])
+def test_intrinsics_of_each_frame(own: Path, tmp_path: Path, to: str) -> None:
+    """Frames of several cameras carry their own, and no key of the file hides them."""
+    from walkaround.io.colmap import write_sparse_model
+
+    sparse = own / "mug" / "one" / "sparse" / "0"
+    model = read_sparse_model(sparse, fakes.make_frames())
+    other = Camera(
+        model="OPENCV", width=fakes.WIDTH, height=fakes.HEIGHT,
+        params=(90.0, 91.0, 47.0, 35.0, 0.1, -0.02, 0.003, -0.004),
+    )  # fmt: skip
+    views = tuple(replace(v, camera=other) if i % 2 else v for i, v in enumerate(model.views))
+    write_sparse_model(sparse, replace(model, views=views))
+    export_scenes(own / "mug" / "one", tmp_path / "out", to)
+    record = json.loads((tmp_path / "out" / "transforms.json").read_text())
+    assert record["frames"][1]["k1"] == 0.1 and record["frames"][0]["k1"] == 0.0
+    if to == "nerfstudio":  # it takes a key of the file before those of the frames
+        assert not {"fl_x", "cx", "w", "k1"} & record.keys()
+    same_pixels(views, imported(tmp_path / "out", tmp_path / "root", "one").views)
+
+
+def test_a_scene_of_an_archive(tmp_path: Path) -> None:
+    write_mvimgnet2(tmp_path / "all")
+    path = zip_tree(tmp_path / "all", tmp_path / "mvi_00.zip")
+    export_scenes(path / "301" / "1a00b2", tmp_path / "out", "colmap")
+    expected = Dataset(tmp_path / "all")["301/1a00b2"]
+    same_pixels(expected.views, imported(tmp_path / "out", tmp_path / "root", "zip").views)
+    assert (tmp_path / "out" / "masks" / "001.jpg.png").is_file()
 
 
 def test_a_mask_of_another_size_is_said(own: Path, tmp_path: Path) -> None:
