@@ -267,6 +267,8 @@ def _write_masks(scratch: Path, images: tuple[_Image, ...]) -> StageResult:
                 f"{camera.width}x{camera.height}. Leave the masks out with --no-masks."
             )
         mask = values > 127
+        if image.view is not None and image.view.mask_is_inverted:
+            mask = ~mask
         shares.append(float(mask.mean()))
         write_grey(scratch / "masks" / f"{Path(image.name).stem}.png", mask.astype(np.uint8) * np.uint8(255))
     notes: Mapping[str, Any] = {"source": "imported", "num_masks": len(shares)}

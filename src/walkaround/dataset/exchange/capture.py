@@ -30,6 +30,8 @@ class GivenView:
     camera: Camera
     cam_from_world: FloatArray  # (4, 4)
     mask: Path | None = None
+    mask_is_inverted: bool = False
+    """The mask says what to leave out."""
     seen: IntArray | None = None
     """Indices of the points it sees; None when the source does not say."""
 

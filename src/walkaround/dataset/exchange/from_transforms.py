@@ -28,6 +28,7 @@ from walkaround.types import Camera, FloatArray
 _NAME = "transforms.json"
 _MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL")
 _DISTORTION = ("k1", "k2", "p1", "p2")
+_LEFT_OUT = "dynamic_mask_"
 
 
 def find_transforms(source: Path) -> Path | None:
@@ -94,11 +95,13 @@ def _view(
         image = image.with_name(f"{image.name}.png")
     file_from_camera = rigid_of(frame.get("transform_matrix"), f"{where}: transform_matrix")
     file_from_camera[:3, 3] /= undo[1]
+    mask = _mask(frame, image, where, folder) if options.masks else None
     return GivenView(
         image=image,
         camera=_camera({**meta, **frame}, image, where),
         cam_from_world=cam_from_world_of_opengl(undo[0] @ file_from_camera),
-        mask=_mask(frame, image, where, folder) if options.masks else None,
+        mask=mask,
+        mask_is_inverted=mask is not None and mask.name.startswith(_LEFT_OUT),
     )
 
 
@@ -141,6 +144,8 @@ def _focal(values: Mapping[str, Any], axis: str, size: int, where: str) -> float
 
 
 def _mask(frame: Mapping[str, Any], image: Path, where: str, folder: Path) -> Path | None:
+    """Return the mask that the file names, or instant-ngp's beside the image."""
     if frame.get("mask_path") is None:
-        return None
+        left_out = image.with_name(f"{_LEFT_OUT}{image.stem}.png")
+        return left_out if left_out.is_file() else None
     return inside(folder, frame["mask_path"], f"{where}: mask_path")
