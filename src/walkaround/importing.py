@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,9 +22,13 @@ from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord,
 from walkaround.dataset.wipe import Wipe
 from walkaround.errors import FormatError, UsageError
 from walkaround.geometry import project, transform_points
+from walkaround.io.image import natural_key
 from walkaround.pipeline import BuildOptions, BuildProgress, GivenStages, build_given, no_build_progress
 from walkaround.types import Frame, SparseModel, View
 from walkaround.workspace import StageResult
+
+if TYPE_CHECKING:
+    from walkaround.cameras.normalise import Normalisation
 
 MAX_POINTS = 200_000
 """Of points without tracks (a cloud beside the cameras), as many are taken."""
@@ -71,17 +75,7 @@ def import_sequence(
         ``root`` cannot be written.
     """
     options, build = options or ImportOptions(), build or BuildOptions()
-    if format_name != "auto" and format_name not in IMPORTERS:
-        raise UsageError(f"There is no format {format_name!r:.40}. Use auto, {', '.join(IMPORTERS)}.")
-    if not only_given and options.world == "keep":
-        raise UsageError(
-            "Depth, masks and cloud are built in a world with z up and the cameras at distance 1: with "
-            "--build, --world normalise is needed. The similarity to the source's world is kept in the notes."
-        )
-    label = check_class_label(build.class_label)
-    problem = instance_id_problem(build.instance_id) if build.instance_id else ""
-    if problem:
-        raise UsageError(f"--instance-id {build.instance_id!r:.80} cannot name a folder: {problem}.")
+    label = _checked_label(format_name, options, build, only_given=only_given)
     capture = read_given(source, format_name, options)
     images = _images(capture)
     digest = _digest(capture, images)
@@ -98,6 +92,21 @@ def import_sequence(
     wipe = Wipe(source, tuple(image.path for image in images))
     stages = _stages(capture, images, record, options, wipe)
     return build_given(stages, root, options=build, only_given=only_given, progress=progress)
+
+
+def _checked_label(format_name: str, options: ImportOptions, build: BuildOptions, *, only_given: bool) -> str:
+    """Raise UsageError for what is wrong before anything is read; return the class label."""
+    if format_name != "auto" and format_name not in IMPORTERS:
+        raise UsageError(f"There is no format {format_name!r:.40}. Use auto, {', '.join(IMPORTERS)}.")
+    if not only_given and options.world == "keep":
+        raise UsageError(
+            "Depth, masks and cloud are built in a world with z up and the cameras at distance 1: with "
+            "--build, --world normalise is needed. The similarity to the source's world is kept in the notes."
+        )
+    problem = instance_id_problem(build.instance_id) if build.instance_id else ""
+    if problem:
+        raise UsageError(f"--instance-id {build.instance_id!r:.80} cannot name a folder: {problem}.")
+    return check_class_label(build.class_label)
 
 
 def _stages(
@@ -128,8 +137,6 @@ def _stages(
 def _images(capture: GivenCapture) -> tuple[_Image, ...]:
     """Return all images, named by their numbers: names of files may tell about people."""
     views = {view.image: view for view in capture.views}
-    from walkaround.io.image import natural_key
-
     paths = sorted((*views, *capture.others), key=lambda path: (natural_key(str(path)), str(path)))
     return tuple(
         _Image(
@@ -188,17 +195,32 @@ def _write_cameras(
 
     model = given_model(capture, images)
     normalised, world = normalise(model)
-    similarity = world.normalised_from_world
     kept = options.world == "keep"
     write_sparse_model(scratch / "sparse" / "0", model if kept else normalised)
     scores = measure_model(normalised, num_frames=len(images), num_models=1, consistency=0.0)
     del scores["camera_consistency"]  # nothing was matched
     if capture.errors_px is None:
         del scores["reprojection_error_px"]
-    notes = {
+    given = {image.name for image in images if image.view is not None}
+    frames = tuple(
+        FrameRecord(image=image.name, source_index=n, timestamp_s=None, registered=image.name in given)
+        for n, image in enumerate(images)
+    )
+    return StageResult(
+        scores=scores,
+        notes=_world_notes(capture, world, kept=kept),
+        warnings=("The cameras were imported, not estimated.",),
+        updates={"frames": frames},
+    )
+
+
+def _world_notes(capture: GivenCapture, world: Normalisation, *, kept: bool) -> dict[str, Any]:
+    """Say where the cameras came from, and how the source's world and the normalised one belong together."""
+    similarity = world.normalised_from_world
+    return {
         "attempt": "imported",
         "source": dict(capture.notes),
-        "world": options.world,
+        "world": "keep" if kept else "normalise",
         "points": "tracks" if capture.views[0].seen is not None else "seen by projection",
         "similarity": {
             "meaning": "normalised = scale * rotation @ source + translation",
@@ -209,17 +231,6 @@ def _write_cameras(
         "up_source": world.up_source,
         "support_plane": None if kept else world.support_plane,
     }
-    given = {image.name for image in images if image.view is not None}
-    frames = tuple(
-        FrameRecord(image=image.name, source_index=n, timestamp_s=None, registered=image.name in given)
-        for n, image in enumerate(images)
-    )
-    return StageResult(
-        scores=scores,
-        notes=notes,
-        warnings=("The cameras were imported, not estimated.",),
-        updates={"frames": frames},
-    )
 
 
 def given_model(capture: GivenCapture, images: tuple[_Image, ...]) -> SparseModel:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from walkaround.dataset.description import read_description
-from walkaround.dataset.exchange.base import About
+from walkaround.dataset.exchange.base import About, Exporter
 from walkaround.dataset.exchange.formats import EXPORTERS
 from walkaround.dataset.exchange.options import ExportOptions
 from walkaround.dataset.readers import Dataset, Scene
@@ -89,10 +89,20 @@ def export_scenes(
     if not kind.beside and not overwrite and out.is_dir() and any(out.iterdir()):
         raise OutputError(f"{out} is not empty. Choose another --out, or write over it with --overwrite.")
     exporter = kind(out, options or ExportOptions(), selection.about)
+    result = _add_all(exporter, selection, progress)
+    if not result.keys:
+        count = len(result.left_out)
+        raise FormatError(f"None of the {count} scenes of {source} could be exported as {format_name}.")
+    exporter.finish()
+    return result
+
+
+def _add_all(exporter: Exporter, selection: Selection, progress: Progress) -> Exported:
+    """Give every scene to an exporter; of many scenes, those that lack something are left out."""
     keys, left_out = [], []
     for number, scene in enumerate(selection.scenes):
-        whole = selection.is_one and not kind.one_dataset
-        folder = out if whole else out / scene.class_label / scene.instance_id
+        whole = selection.is_one and not exporter.one_dataset
+        folder = exporter.out if whole else exporter.out / scene.class_label / scene.instance_id
         try:
             exporter.add(scene, folder)
             keys.append(scene.key)
@@ -102,11 +112,6 @@ def export_scenes(
             logger.warning("left out: %s", error)
             left_out.append((scene.key, str(error)))
         progress((number + 1) / max(len(selection.scenes), 1))
-    if not keys:
-        raise FormatError(
-            f"None of the {len(left_out)} scenes of {source} could be exported as {format_name}."
-        )
-    exporter.finish()
     return Exported(keys=tuple(keys), left_out=tuple(left_out))
 
 

@@ -78,23 +78,9 @@ def read_matrices(source: Path, options: ImportOptions) -> GivenCapture:
     folders = tuple(base / name for base in (folder.parent, folder) for name in ("masks", "mask"))
     views, skews = [], [0.0]
     for image, matrix in found.items():
-        size_wh = image_size_wh(image)
-        K, cam_from_world = decompose(matrix, str(image))
-        skews.append(abs(K[0, 1]) * max(K[1, 2], size_wh[1] - K[1, 2]) / K[1, 1])
-        if skews[-1] > MAX_SKEW_PX:
-            raise FormatError(
-                f"The matrix of {image} has a skew that moves its edge by {skews[-1]:.3g} px, which no "
-                "camera model here has. Warp the images first."
-            )
-        K[:2, 2] += shift
-        views.append(
-            GivenView(
-                image=image,
-                camera=pinhole_camera(K, size_wh),
-                cam_from_world=cam_from_world,
-                mask=mask_beside(folders, image) if options.masks else None,
-            )
-        )
+        view, skew = _view(image, matrix, shift, mask_beside(folders, image) if options.masks else None)
+        views.append(view)
+        skews.append(skew)
     lost = f"The matrices' skew, up to {max(skews):.2g} px, was left out."
     return GivenCapture(
         views=in_order(views),
@@ -102,6 +88,21 @@ def read_matrices(source: Path, options: ImportOptions) -> GivenCapture:
         notes={"format": "matrices", "first_pixel_centre": float(options.first_pixel_centre)},
         warnings=(lost,) if max(skews) > 1e-6 else (),
     )
+
+
+def _view(image: Path, matrix: FloatArray, shift: float, mask: Path | None) -> tuple[GivenView, float]:
+    """Return the view of a matrix, moved by ``shift`` pixels, and how far its skew moves the image's edge."""
+    size_wh = image_size_wh(image)
+    K, cam_from_world = decompose(matrix, str(image))
+    skew = float(abs(K[0, 1]) * max(K[1, 2], size_wh[1] - K[1, 2]) / K[1, 1])
+    if skew > MAX_SKEW_PX:
+        raise FormatError(
+            f"The matrix of {image} has a skew that moves its edge by {skew:.3g} px, which no camera model "
+            "here has. Warp the images first."
+        )
+    K[:2, 2] += shift
+    camera = pinhole_camera(K, size_wh)
+    return GivenView(image=image, camera=camera, cam_from_world=cam_from_world, mask=mask), skew
 
 
 def decompose(matrix: FloatArray, where: str) -> tuple[FloatArray, FloatArray]:
