@@ -6,8 +6,8 @@ Only this module knows the order of the stages; they never import each other. Ea
 reads what the stages before it left in the sequence folder, so a cut-off run continues where it stopped
 (:mod:`walkaround.workspace`). Thresholds live in :mod:`walkaround.quality.rules`.
 
-Longer than other files: what each stage is given, and both orders (from a video, from given cameras), stand side
-by side.
+Longer than other files: what each stage is given, and both orders (from a video, from given cameras),
+stand side by side.
 """
 
 from __future__ import annotations
