@@ -552,6 +552,8 @@ TRANSFORMS = {"fl_x": 60.0, "frames": [{"file_path": "a.png", "transform_matrix"
             "mirror",
         ),
         ({"frames": [{"file_path": "a.png", "transform_matrix": (2 * np.eye(4)).tolist()}]}, "no rotation"),
+        ({"frames": [{"file_path": "a.png", "transform_matrix": [[1], 2]}]}, "not made of numbers"),
+        ({"frames": [{"file_path": "\ud800.png"}]}, "half a character"),
         ({"frames": TRANSFORMS["frames"] * 2}, "two cameras"),  # type: ignore[operator]
     ],
 )

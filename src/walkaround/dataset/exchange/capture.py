@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from walkaround.dataset.readers.scan import IMAGE_SUFFIXES
+from walkaround.dataset.schema import check_text
 from walkaround.errors import FormatError
 from walkaround.io.image import natural_key
 from walkaround.io.image_size import stated_size_wh
@@ -81,13 +82,17 @@ def matrix_of(value: Any, shape: tuple[int, ...], where: str) -> FloatArray:
     FormatError
         They are not numbers, not finite, or of another count.
     """
-    try:
-        array = np.array(value, dtype=np.float64)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise FormatError(f"{where} is not made of numbers.") from error
+    array = _numbers(value, where)
     if array.size != math.prod(shape) or not np.isfinite(array).all():
         raise FormatError(f"{where} has {array.size} numbers, expected {shape}, all finite.")
     return array.reshape(shape)
+
+
+def _numbers(value: Any, where: str) -> FloatArray:
+    try:
+        return np.array(value, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FormatError(f"{where} is not made of numbers.") from error
 
 
 def number_of(value: Any, where: str, *, positive: bool = False) -> float:
@@ -116,9 +121,9 @@ def rigid_of(value: Any, where: str) -> FloatArray:
     FormatError
         It is no rotation and shift: it mirrors, scales, or is not made of numbers.
     """
-    size = np.size(value) if not isinstance(value, str | dict) else 0
+    array = _numbers(value, where)
     out = np.eye(4)
-    out[:3] = matrix_of(value, (4, 4) if size == 16 else (3, 4), where)[:3]
+    out[:3] = matrix_of(array, (4, 4) if array.size == 16 else (3, 4), where)[:3]
     rotation = out[:3, :3]
     off = np.abs(rotation @ rotation.T - np.eye(3)).max()
     if off > _LOOSE_ROTATION or np.linalg.det(rotation) < 0:
@@ -140,6 +145,7 @@ def inside(folder: Path, name: Any, where: str) -> Path:
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise FormatError(f"{where} is {name!r:.60}, expected the path of a file.")
+    check_text(name, where)
     path = folder / name.replace("\\", "/")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise FormatError(
