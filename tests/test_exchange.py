@@ -554,6 +554,14 @@ TRANSFORMS = {"fl_x": 60.0, "frames": [{"file_path": "a.png", "transform_matrix"
         ({"frames": [{"file_path": "a.png", "transform_matrix": (2 * np.eye(4)).tolist()}]}, "no rotation"),
         ({"frames": [{"file_path": "a.png", "transform_matrix": [[1], 2]}]}, "not made of numbers"),
         ({"frames": [{"file_path": "\ud800.png"}]}, "half a character"),
+        (
+            {
+                "frames": [
+                    {"file_path": "a.png", "transform_matrix": [*np.eye(4)[:2].tolist(), [0, 0, 1, 1e200]]}
+                ]
+            },
+            "farther",
+        ),
         ({"frames": TRANSFORMS["frames"] * 2}, "two cameras"),  # type: ignore[operator]
     ],
 )
@@ -583,6 +591,23 @@ def test_any_json_is_read_or_refused(tmp_path: Path, name: str, value: object, f
     (tmp_path / name).write_text(json.dumps({"frames": [value], "fl_x": 50, "t_00": 1} if framed else value))
     with contextlib.suppress(FormatError, InputError):
         assert read_given(tmp_path, "auto", ImportOptions()).views
+
+
+@pytest.mark.parametrize("shifts", [[0], [0, 0, 0], [0, 1e11, 2e11], [-1, 0, 1]])
+def test_odd_walks_are_results(tmp_path: Path, shifts: list[float]) -> None:
+    """One camera, one place, far away, all in a line: a record, with reasons or accepted; all is written."""
+    frames = []
+    for number, shift in enumerate(shifts):
+        tiny_image(tmp_path / "in" / f"{number}.png", (64, 48), number)
+        matrix = np.eye(4)
+        matrix[0, 3] = shift
+        frames.append({"file_path": f"{number}.png", "transform_matrix": matrix.tolist()})
+    (tmp_path / "in" / "transforms.json").write_text(json.dumps({"fl_x": 60.0, "frames": frames}))
+    record = import_sequence(tmp_path / "in", tmp_path / "root")
+    assert record.status in ("accepted", "rejected") and "cameras" in record.stages
+    assert ("narrow_arc" in record.reasons) == (record.status == "rejected")
+    scene = scene_at(tmp_path / "root" / "unlabelled" / record.instance_id)
+    assert len(scene.views) == len(shifts) and record.stages["cameras"].notes["world"] == "normalise"
 
 
 def test_what_is_no_source(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def _stages(
         options=settings,
         wipe=wipe,
         capture=StageResult(
-            scores={"num_source_frames": float(len(images)), "long_side_px": long_side},
+            scores={"long_side_px": long_side},  # their number rejects no import: the cameras are known
             warnings=capture.warnings,
             updates={"metric": record.metric},
         ),
@@ -183,7 +183,7 @@ def _write_frames(scratch: Path, images: tuple[_Image, ...]) -> StageResult:
         FrameRecord(image=image.name, source_index=number, timestamp_s=None)
         for number, image in enumerate(images)
     )
-    return StageResult(scores={"num_frames": float(len(images))}, updates={"frames": frames})
+    return StageResult(updates={"frames": frames})
 
 
 def _write_cameras(

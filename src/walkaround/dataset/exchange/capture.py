@@ -19,6 +19,8 @@ from walkaround.io.image_size import stated_size_wh
 from walkaround.types import ByteArray, Camera, FloatArray, IntArray
 
 MAX_JSON_BYTES = 512 << 20
+MAX_DISTANCE = 1e12
+"""No camera stands farther from its world's origin; beyond, projections lose all digits."""
 _LOOSE_ROTATION = 1e-2
 """How far R R^T may be from the identity: files hold few digits. It is then made a rotation."""
 
@@ -124,6 +126,10 @@ def rigid_of(value: Any, where: str) -> FloatArray:
     array = _numbers(value, where)
     out = np.eye(4)
     out[:3] = matrix_of(array, (4, 4) if array.size == 16 else (3, 4), where)[:3]
+    if np.abs(out[:3, 3]).max() > MAX_DISTANCE:
+        raise FormatError(
+            f"{where} has the shift {out[:3, 3]}, farther than {MAX_DISTANCE:g} from the origin."
+        )
     rotation = out[:3, :3]
     off = np.abs(rotation @ rotation.T - np.eye(3)).max()
     if off > _LOOSE_ROTATION or np.linalg.det(rotation) < 0:
