@@ -14,10 +14,13 @@ import cv2
 import numpy as np
 
 from tests import clips, fakes, test_archive
+from tests.test_pointcloud_kinds import pcd, pcl_table
 from walkaround.capture import CaptureOptions, inspect_capture
 from walkaround.dataset.catalog import rebuild_catalog
 from walkaround.dataset.classes import load_class_table
 from walkaround.dataset.description import update_description
+from walkaround.dataset.exchange.formats import read_given
+from walkaround.dataset.exchange.options import ImportOptions
 from walkaround.dataset.manifest import read_captures
 from walkaround.dataset.rows import read_catalog
 from walkaround.dataset.schema import FrameRecord, SequenceRecord, SourceRecord, record_to_dict
@@ -145,7 +148,29 @@ def _read_catalog(path: Path, root: Path) -> None:
 def _clouds(folder: Path) -> dict[str, bytes]:
     write_ply(folder / "a.ply", fakes.make_cloud())
     write_pcd(folder / "a.pcd", fakes.make_cloud())
-    return {name: (folder / name).read_bytes() for name in ("a.ply", "a.pcd")}
+    table = pcl_table(30, float_rgb=True, shuffled=True)
+    ascii_ply = (
+        "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\nproperty float z\n"
+        "end_header\n1 2 3\n4 5 6\n"
+    )
+    return {
+        **{name: (folder / name).read_bytes() for name in ("a.ply", "a.pcd")},
+        "ascii.pcd": pcd(table, "ascii"),
+        "packed.pcd": pcd(table, "binary_compressed"),
+        "ascii.ply": ascii_ply.encode(),
+    }
+
+
+def _transforms(folder: Path) -> dict[str, bytes]:
+    """A capture with cameras, and one with a projection matrix."""
+    frame = {"file_path": "a.png", "transform_matrix": np.eye(4).tolist(), "fl_x": 60.0, "w": 64, "h": 48}
+    image = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    return {"source/transforms.json": json.dumps({"frames": [frame]}).encode(), "source/a.png": image}
+
+
+def _matrices(folder: Path) -> dict[str, bytes]:
+    image = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    return {"source/a.txt": b"CONTOUR\n60 0 32 0\n0 60 24 0\n0 0 1 1\n", "source/a.png": image}
 
 
 def _models(folder: Path) -> dict[str, bytes]:
@@ -217,6 +242,8 @@ TARGETS: dict[str, Target] = {
         read=lambda path, root: _ignore(load_class_table(path)),
         is_text=True,
     ),
+    "transforms": Target(seeds=_transforms, read=lambda path, root: _read_given(path.parent), is_text=True),
+    "matrices": Target(seeds=_matrices, read=lambda path, root: _read_given(path.parent), is_text=True),
     "truth": Target(seeds=_truths, read=lambda path, root: _ignore(read_truth(path)), is_text=True),
     "dataset": Target(
         seeds=lambda folder: {"dataset.json": b'{"schema_version": 1, "name": "d", "classes": ["mug"]}'},
@@ -234,6 +261,10 @@ TARGETS: dict[str, Target] = {
         is_text=True,
     ),
 }
+
+
+def _read_given(folder: Path) -> None:
+    read_given(folder, "auto", ImportOptions())
 
 
 def _ignore(value: object) -> None:

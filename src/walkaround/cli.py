@@ -23,6 +23,8 @@ _COMMANDS = {
     "stats": "show classes, scores, reasons, time and size of a dataset",
     "duplicates": "find captures and objects that a dataset holds twice",
     "splits": "divide a dataset for training, validation and test",
+    "export": "write scenes in the format of another tool",
+    "import": "take images that come with cameras into a dataset",
     "simulate": "render a walk-around of an object with known truth",
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
@@ -31,7 +33,12 @@ _COMMANDS = {
 }
 
 _CONTINUES = "the same command continues after the last finished stage"
-_AFTER_INTERRUPT = {"build": _CONTINUES, "demo": _CONTINUES}
+_AFTER_INTERRUPT = {
+    "build": _CONTINUES,
+    "demo": _CONTINUES,
+    "import": _CONTINUES,
+    "export": "the scenes before are written; --overwrite writes them again",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +80,8 @@ def _dispatch(arguments: list[str]) -> int:
         hint = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(_COMMANDS)}."
         _say(f"error: there is no command {name!r}. {hint}")
         return EXIT_USAGE
-    command = importlib.import_module(f"walkaround.commands.{name}")
+    module = {"import": "import_"}.get(name, name)  # a word of Python
+    command = importlib.import_module(f"walkaround.commands.{module}")
     code: int = command.run(arguments[1:])
     return code
 

@@ -5,6 +5,9 @@ capture -> frames -> cameras -> depth -> masks -> cloud -> dataset, quality
 Only this module knows the order of the stages; they never import each other. Each stage but the first
 reads what the stages before it left in the sequence folder, so a cut-off run continues where it stopped
 (:mod:`walkaround.workspace`). Thresholds live in :mod:`walkaround.quality.rules`.
+
+Longer than other files: what each stage is given, and both orders (from a video, from given cameras),
+stand side by side.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import logging
 import math
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +193,86 @@ def _build_local(
     return record
 
 
+@dataclass(frozen=True, kw_only=True)
+class GivenStages:
+    """What is known already and takes the place of the first stages: images with cameras from elsewhere."""
+
+    record: SequenceRecord
+    """A fresh record: label, id and source."""
+    options: Mapping[str, Any]
+    """What the outputs depend on besides the source; kept as the options of those stages."""
+    capture: StageResult
+    frames: Callable[[Path], StageResult]
+    cameras: Callable[[Path], StageResult]
+    wipe: Wipe
+    """Knows the names of the source's files."""
+    masks: Callable[[Path], StageResult] | None = None
+    """None when the source has none: then they are made."""
+
+
+def build_given(
+    given: GivenStages,
+    root: Path,
+    *,
+    options: BuildOptions,
+    only_given: bool = False,
+    progress: BuildProgress = no_build_progress,
+) -> SequenceRecord:
+    """Make a sequence of given images and cameras: depth, masks and cloud are built on top of them.
+
+    Parameters
+    ----------
+    only_given
+        Build nothing: what is given is all there will be.
+
+    Raises
+    ------
+    OutputError
+        ``root`` cannot be written, the disk is full.
+    InUse
+        Another process builds the same sequence.
+    """
+    from walkaround.dataset.catalog import update_dataset
+
+    with (
+        open_workspace(root, given.record, STAGES, overwrite=options.overwrite) as workspace,
+        library_threads(options.num_threads),
+    ):
+        upstream = given.record.source.sha256
+        run = _Run(workspace, options, progress, upstream=upstream, wipe=given.wipe, given=given.options)
+        goes_on = (
+            run("capture", given.options, lambda _: given.capture)
+            and run("frames", given.options, given.frames)
+            and run("cameras", given.options, given.cameras)
+        )
+        _ = goes_on and (_run_given_masks(run, given) if only_given else _run_on_given(run, given))
+        run.finish()
+        if not only_given:
+            judged = {"class_label": given.record.class_label, **run.verdict()}
+            run("quality", judged, lambda scratch: _quality_stage(run, scratch))
+            run.finish()
+        record = workspace.record
+    update_dataset(root, record, classes=options.classes)
+    return record
+
+
+def _run_given_masks(run: _Run, given: GivenStages) -> bool:
+    return given.masks is None or run("masks", given.options, given.masks)
+
+
+def _run_on_given(run: _Run, given: GivenStages) -> bool:
+    """Run what follows the cameras."""
+    return (
+        run("depth", run.options.depth, lambda scratch: _depth_stage(run, scratch))
+        and (
+            run("masks", given.options, given.masks)
+            if given.masks is not None
+            else run("masks", run.options.masks, lambda scratch: _masks_stage(run, scratch))
+        )
+        and run("cloud", run.options.cloud, lambda scratch: _cloud_stage(run, scratch))
+    )
+
+
 def _check_instance_id(instance_id: str | None) -> None:
     problem = instance_id_problem(instance_id) if instance_id else ""
     if problem:
@@ -335,6 +419,7 @@ class _Run:
         upstream: str,
         wipe: Wipe,
         until: str | None = None,
+        given: Mapping[str, Any] | None = None,
     ) -> None:
         self.workspace = workspace
         self.options = options
@@ -342,6 +427,7 @@ class _Run:
         self._upstream = upstream
         self._wipe = wipe
         self._until = until
+        self._given = given
         self._run_names: list[str] = []
         self.ended_early = False
 
@@ -404,6 +490,8 @@ class _Run:
 
     def _settings(self) -> dict[str, Any]:
         options = {name: options_to_dict(getattr(self.options, name)) for name in _STAGES_WITH_OPTIONS}
+        if self._given is not None:
+            options |= {name: dict(self._given) for name in ("capture", "frames", "cameras")}
         return {"options": options, "seed": self.options.seed}
 
     def _wiped(self, run: Callable[[Path], StageResult], scratch: Path) -> StageResult:

@@ -72,6 +72,22 @@ def read_sparse_model(folder: Path, frames: tuple[Frame, ...] | None = None) -> 
     return from_reconstruction(reconstruction, frames)
 
 
+def model_as_text(folder: Path, out: Path) -> None:
+    """Write the model in ``folder`` as ``cameras.txt``, ``images.txt`` and ``points3D.txt``, all of it.
+
+    Raises
+    ------
+    FormatError
+        It is missing or broken.
+    """
+    if (folder / "cameras.bin").exists():
+        check_files(folder)
+    try:
+        load_pycolmap().Reconstruction(str(folder)).write_text(str(out))
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise FormatError(f"{folder} is not a readable COLMAP model: {error}") from error
+
+
 def from_reconstruction(reconstruction: object, frames: tuple[Frame, ...] | None = None) -> SparseModel:
     """Copy a ``pycolmap.Reconstruction`` into arrays; views in the order of image names."""
     rec = reconstruction

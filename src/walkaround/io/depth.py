@@ -30,6 +30,13 @@ def write_depth(path: Path, depth: Float32Array, depth_valid: BoolArray) -> None
     write_bytes(path, _png(values, path))
 
 
+def encode_depth_steps(depth: Float32Array, depth_valid: BoolArray, step: float) -> bytes:
+    """Return a 16-bit PNG of (H, W) depth in units of ``step``; what is invalid or too deep becomes 0."""
+    steps = np.rint(depth.astype(np.float64) / step)
+    ok = depth_valid & (steps >= 1) & (steps <= 65535)
+    return _png(np.where(ok, steps, 0).astype(np.uint16), Path("depth.png"))
+
+
 def read_depth(path: Path, scale: float = DEPTH_SCALE) -> tuple[Float32Array, BoolArray]:
     """Return ``depth`` (H, W) float32 and ``depth_valid``.
 

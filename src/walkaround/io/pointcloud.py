@@ -1,7 +1,9 @@
-"""Point clouds on disk: binary little-endian PLY and binary PCD, as CloudCompare, MeshLab and Open3D read.
+"""Point clouds on disk: PLY and PCD, as CloudCompare, MeshLab, Open3D and PCL read and write them.
 
-Written here: x y z (float32), nx ny nz (float32), red green blue (uchar) and num_views (uchar); what a cloud
-does not have is left out. PCD packs the colour into one ``rgb`` field (unsigned 32-bit, the PCL convention).
+Read are all their kinds: PLY ascii and binary of both byte orders, PCD ascii, binary and binary_compressed,
+fields in any order, colours packed or not. Written are binary little-endian PLY and binary PCD: x y z
+(float32), nx ny nz (float32), red green blue (uchar) and num_views (uchar); what a cloud does not have is
+left out. PCD packs the colour into one ``rgb`` field (unsigned 32-bit, the PCL convention).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from walkaround.errors import FormatError
+from walkaround.io._pcd import from_records, from_words, number_in, parse_pcd, table_type
 from walkaround.io.atomic import write_bytes
 from walkaround.types import PointCloud
 
@@ -22,12 +25,7 @@ _PLY_TYPES = {
     "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
 _PLY_NAMES = {"f4": "float", "u1": "uchar", "u4": "uint"}
-_PCD_TYPES = {
-    ("I", 1): "i1", ("I", 2): "i2", ("I", 4): "i4", ("I", 8): "i8", ("U", 1): "u1", ("U", 2): "u2",
-    ("U", 4): "u4", ("U", 8): "u8", ("F", 4): "f4", ("F", 8): "f8",
-}  # fmt: skip
-_MAX_POINTS = 1 << 31
-_Fields = list[tuple[str, str]] | list[tuple[str, str, tuple[int]]]
+_PLY_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "<"}
 
 
 def write_ply(path: Path, cloud: PointCloud) -> None:
@@ -62,22 +60,19 @@ def write_pcd(path: Path, cloud: PointCloud) -> None:
 
 
 def read_ply(path: Path) -> PointCloud:
-    """Read the vertices of a binary little-endian PLY file.
+    """Read the vertices of a PLY file: ascii, or binary of either byte order.
 
     Raises
     ------
     FormatError
-        The file is missing, cut off, or another kind of PLY.
+        The file is missing, cut off, or no PLY of points.
     """
-    head, body = _split(path, b"end_header")
+    head, body = _split_ply(path)
     lines = head.splitlines()
-    if (
-        not lines
-        or lines[0].strip() != "ply"
-        or "format binary_little_endian 1.0" not in map(str.strip, lines)
-    ):
-        raise FormatError(f"{path} is not a binary little-endian PLY file. Convert it first.")
-    count, fields, element = -1, [], ""
+    kind = next((line.split()[1:2] for line in lines[1:] if line.split()[:1] == ["format"]), [])
+    if not lines or lines[0].strip() != "ply" or not kind or kind[0] not in _PLY_ORDERS:
+        raise FormatError(f"{path} is no PLY file of format {', '.join(_PLY_ORDERS)}.")
+    count, fields, element = -1, list[tuple[str, str, int]](), ""
     for line in lines:
         words = line.split()
         if words[:1] == ["element"]:
@@ -86,43 +81,26 @@ def read_ply(path: Path) -> PointCloud:
             if not element and words[1] != "vertex":
                 raise FormatError(f"{path}: the first element is {words[1]}, not vertex.")
             element = words[1]
-            count = _count(words[2], path) if element == "vertex" else count
+            count = number_in(words[2], path) if element == "vertex" else count
         elif words[:1] == ["property"] and element == "vertex":
             if len(words) != 3 or words[1] not in _PLY_TYPES:
                 raise FormatError(f"{path}: the vertex property {line!r} is not supported.")
-            fields.append((words[2], "<" + _PLY_TYPES[words[1]]))
-    return _to_cloud(_table(path, body, count, fields), path)
+            fields.append((words[2], _PLY_ORDERS[kind[0]] + _PLY_TYPES[words[1]], 1))
+    if count < 0:
+        raise FormatError(f"{path} has no x, y, z for its points.")
+    parse = from_words if kind[0] == "ascii" else from_records
+    return _to_cloud(parse(body, table_type(fields, path), count, path), path)
 
 
 def read_pcd(path: Path) -> PointCloud:
-    """Read a binary PCD file.
+    """Read a PCD file: ascii, binary or binary_compressed.
 
     Raises
     ------
     FormatError
-        The file is missing, cut off, or not a binary PCD (ASCII and compressed ones are not read).
+        The file is missing, cut off, or no PCD.
     """
-    head, body = _split(path, b"\nDATA ")
-    kind, _, body = body.partition(b"\n")
-    header = {}
-    for line in head.splitlines():
-        words = line.split()
-        if words and not words[0].startswith("#"):
-            header[words[0]] = words[1:]
-    if kind.strip() != b"binary" or not {"FIELDS", "SIZE", "TYPE", "POINTS"} <= set(header):
-        raise FormatError(f"{path} is not a binary PCD file (DATA {kind[:20].decode('ascii', 'replace')}).")
-    names, sizes, types = header["FIELDS"], header["SIZE"], header["TYPE"]
-    counts = header.get("COUNT", ["1"] * len(names))
-    if not len(names) == len(sizes) == len(types) == len(counts) or len(header["POINTS"]) != 1:
-        raise FormatError(f"{path}: FIELDS, SIZE, TYPE and COUNT have different lengths.")
-    fields: list[Any] = []
-    for name, size, letter, repeat in zip(names, sizes, types, counts, strict=True):
-        code = _PCD_TYPES.get((letter, _count(size, path)))
-        number = _count(repeat, path)
-        if code is None or not 1 <= number <= 1024:
-            raise FormatError(f"{path}: the field {name} has type {letter}, size {size}, count {repeat}.")
-        fields.append((name, "<" + code) if number == 1 else (name, "<" + code, (number,)))
-    return _to_cloud(_table(path, body, _count(header["POINTS"][0], path), fields), path)
+    return _to_cloud(parse_pcd(_bytes(path), path), path)
 
 
 def read_cloud(path: Path) -> PointCloud:
@@ -130,38 +108,20 @@ def read_cloud(path: Path) -> PointCloud:
     return read_pcd(path) if path.suffix.lower() == ".pcd" else read_ply(path)
 
 
-def _split(path: Path, mark: bytes) -> tuple[str, bytes]:
+def _bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}.") from error
-    head, found, body = data.partition(mark)
+
+
+def _split_ply(path: Path) -> tuple[str, bytes]:
+    data = _bytes(path)
+    head, found, body = data.partition(b"end_header")
     if not found or len(head) > 1 << 20:
         raise FormatError(f"{path} has no point cloud header ({len(data)} bytes).")
-    if mark == b"end_header":
-        body = body[2:] if body[:2] == b"\r\n" else body[1:]
+    body = body[2:] if body[:2] == b"\r\n" else body[1:]
     return head.decode("ascii", "replace"), body
-
-
-def _count(text: str, path: Path) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 12 or int(text) > _MAX_POINTS:
-        raise FormatError(f"{path}: {text[:40]!r} is not a usable number in the header.")
-    return int(text)
-
-
-def _table(path: Path, body: bytes, count: int, fields: _Fields) -> NDArray[Any]:
-    names = [field[0] for field in fields]
-    if not {"x", "y", "z"} <= set(names) or count < 0:
-        raise FormatError(f"{path} has no x, y, z for its points.")
-    kept = [name if name not in names[:i] and name != "_" else f"_{i}" for i, name in enumerate(names)]
-    if len(set(kept)) != len(kept):
-        raise FormatError(f"{path} has two fields of one name.")
-    dtype = np.dtype([(name, *field[1:]) for name, field in zip(kept, fields, strict=True)])
-    if len(body) < count * dtype.itemsize:
-        raise FormatError(
-            f"{path} is cut off: {len(body)} bytes for {count} points of {dtype.itemsize} bytes."
-        )
-    return np.frombuffer(body, dtype=dtype, count=count)
 
 
 def _to_table(cloud: PointCloud, *, packed: bool) -> NDArray[Any]:
@@ -195,11 +155,12 @@ def _to_cloud(table: NDArray[Any], path: Path) -> PointCloud:
             return None
         return np.stack([table[name] for name in names], axis=1)
 
+    table = table.astype(table.dtype.newbyteorder("="), copy=False)
     points = columns("x", "y", "z")
     if points is None:
         raise FormatError(f"{path} has no single x, y, z for its points.")
     colors = columns("red", "green", "blue")
-    packed = columns("rgb")
+    packed = columns("rgb") if "rgb" in (table.dtype.names or ()) else columns("rgba")
     if colors is None and packed is not None and packed.dtype.itemsize == 4:
         word = np.ascontiguousarray(packed[:, 0]).view(np.uint32)
         colors = np.stack([word >> 16 & 255, word >> 8 & 255, word & 255], axis=1)
