@@ -23,6 +23,8 @@ _COMMANDS = {
     "stats": "show classes, scores, reasons, time and size of a dataset",
     "duplicates": "find captures and objects that a dataset holds twice",
     "splits": "divide a dataset for training, validation and test",
+    "shard": "pack a dataset into WebDataset tars with an index",
+    "unshard": "unpack shards: the same files again",
     "simulate": "render a walk-around of an object with known truth",
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
@@ -31,7 +33,12 @@ _COMMANDS = {
 }
 
 _CONTINUES = "the same command continues after the last finished stage"
-_AFTER_INTERRUPT = {"build": _CONTINUES, "demo": _CONTINUES}
+_AFTER_INTERRUPT = {
+    "build": _CONTINUES,
+    "demo": _CONTINUES,
+    "shard": "the same command continues after the last finished shard",
+    "unshard": "the same command continues after the last finished scene",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
