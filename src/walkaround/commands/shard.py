@@ -61,9 +61,8 @@ def run(arguments: list[str]) -> int:
         return EXIT_ACCEPTED
     shards = "shard" if written.num_shards == 1 else "shards"
     scenes = "scene" if written.num_scenes == 1 else "scenes"
-    show(
-        f"{written.num_scenes:,} {scenes} in {written.num_shards:,} {shards}, {written.num_bytes / 1e6:,.1f} MB"
-    )
+    size = f"{written.num_bytes / 1e6:,.1f} MB"
+    show(f"{written.num_scenes:,} {scenes} in {written.num_shards:,} {shards}, {size}")
     if written.num_with_problems:
         say(f"{written.num_with_problems:,} with broken cameras or records: packed, but without views")
     say(f"shards: {command.out}")

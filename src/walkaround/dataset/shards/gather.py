@@ -87,7 +87,7 @@ def gather(scene: Scene, options: ShardOptions) -> Gathered:
 def scene_paths(files: SceneFiles) -> list[str]:
     """Return the paths of all files of a scene, sorted; hidden ones are no part of it."""
     roots = {*files.folders(""), *PARTS}
-    found = {name for name in files.names("")}
+    found = set(files.names(""))
     found |= {name for name in FILES if files.size(name) is not None}
     pending = [(folder, 1) for folder in roots]
     while pending:

@@ -149,7 +149,8 @@ _OPEN = _OpenFiles(_MAX_OPEN)
 def _whole(data: bytes, size: int, path: str, offset: int) -> bytes:
     if len(data) != size:
         raise FormatError(
-            f"{path} ends within the {size} bytes at {offset}: it is cut off or not the index's. Copy it again."
+            f"{path} ends within the {size} bytes at {offset}: it is cut off or not the index's."
+            " Copy it again."
         )
     return data
 

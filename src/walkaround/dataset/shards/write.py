@@ -115,7 +115,8 @@ def write_shards(
 def _description(dataset: Dataset, options: ShardOptions) -> dict[str, Any]:
     """Return what must be the same for shards to be continued."""
     digest = hashlib.sha256()
-    for key in dataset.keys():
+    keys = dataset.keys()
+    for key in keys:
         digest.update(key.encode("utf-8", "surrogateescape") + b"\0")
     if (dataset.root / CATALOG_NAME).is_file():
         digest.update((dataset.root / CATALOG_NAME).read_bytes())
@@ -288,7 +289,8 @@ def _write_root_files(dataset: Dataset, folder: Path) -> list[str]:
 
 def _write_catalog(dataset: Dataset, path: Path) -> None:
     """Write the catalogue of what is packed; the same bytes when that is everything."""
-    pairs = (key.rsplit("/", 1) for key in dataset.keys())
+    names = dataset.keys()
+    pairs = (key.rsplit("/", 1) for key in names)
     keys = [{"class_label": label, "instance_id": instance_id} for label, instance_id in pairs]
     with connect() as database:
         load_rows(database, "packed", keys, {"class_label": "VARCHAR", "instance_id": "VARCHAR"})

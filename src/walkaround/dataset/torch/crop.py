@@ -1,13 +1,13 @@
 """The square of an image that becomes a view, and what it does to the camera.
 
-Pixel positions are COLMAP's, the centre of the first pixel at 0.5, so cutting off ``left`` pixels and scaling by
-``s`` takes ``u`` to ``(u - left) * s``: no half-pixel shift.
+Pixel positions are COLMAP's, the centre of the first pixel at 0.5, so cutting off ``left`` pixels and scaling
+by ``s`` takes ``u`` to ``(u - left) * s``: no half-pixel shift.
 
-A JPEG may be decoded at a half, a quarter or an eighth of its size, which saves most of the time. libjpeg then
-computes each pixel from the same block of coefficients: pixel ``i`` is what the pixels from ``d * i`` to
-``d * (i + 1)`` show, so positions are divided by ``d`` exactly, also when the width is no multiple of ``d`` (the
-last pixel then reaches beyond the image). Squares are put on this grid; it is chosen such that no more than one
-pixel of the result is moved, and that the decoded square has at least as many pixels as the result.
+A JPEG may be decoded at a half, a quarter or an eighth of its size, which saves most of the time. libjpeg
+then computes each pixel from the same block of coefficients: pixel ``i`` is what the pixels from ``d * i`` to
+``d * (i + 1)`` show, so positions are divided by ``d`` exactly, also when the width is no multiple of ``d``
+(the last pixel then reaches beyond the image). Squares are put on this grid; it is chosen such that no more
+than one pixel of the result is moved, and that the decoded square has at least as many pixels as the result.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ def cut(pixels: NDArray[np.uint8], crop: Crop, reduction: int) -> NDArray[np.uin
 
 
 def cut_nearest(values: NDArray[np.uint16], crop: Crop) -> NDArray[np.uint16]:
-    """Return the square of (H, W) values, each the one whose pixel holds the centre of the result's; 0 beyond."""
+    """Return the square of (H, W) values, each the one whose pixel holds the centre of the result's; 0
+    beyond."""
     steps = (np.arange(crop.size_px) + 0.5) * crop.side / crop.size_px
     columns, rows = np.floor(crop.left + steps).astype(int), np.floor(crop.top + steps).astype(int)
     height, width = values.shape

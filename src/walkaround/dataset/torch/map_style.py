@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 class ViewDataset:
     """A map-style dataset: ``dataset[3]`` is the sample of scene 3.
 
-    ``dataset[3]`` is that of epoch 0; :class:`SceneSampler` asks for ``(epoch, 3, progress)``, which is how the
-    epoch reaches workers. A sample depends on nothing but the scene, the epoch and the options.
+    ``dataset[3]`` is that of epoch 0; :class:`SceneSampler` asks for ``(epoch, 3, progress)``, which is how
+    the epoch reaches workers. A sample depends on nothing but the scene, the epoch and the options.
 
     Parameters
     ----------

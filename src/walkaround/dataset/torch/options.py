@@ -15,16 +15,16 @@ class ViewOptions:
     num_views: int = 4
     """Views of an object in a sample."""
     choose: Literal["random", "even", "nearest", "pairs"] = "random"
-    """random: any. even: evenly along the capture, starting anywhere. nearest: one at random, then those whose
-    directions of view are nearest to its own, nearest first. pairs: a source at random, then targets at
+    """random: any. even: evenly along the capture, starting anywhere. nearest: one at random, then those
+    whose directions of view are nearest to its own, nearest first. pairs: a source at random, then targets at
     random whose directions differ from its own by ``pair_angle_deg``."""
     pair_angle_deg: tuple[float, float] = (5.0, 60.0)
     """Least and largest angle between the optical axes of source and target."""
     size_px: int = 224
     """Side of the square images."""
     crop: Literal["object", "centre", "whole"] = "object"
-    """object: a square around the mask. centre: the largest square in the middle. whole: all of the image, its
-    short side filled up with black."""
+    """object: a square around the mask. centre: the largest square in the middle. whole: all of the image,
+    its short side filled up with black."""
     margin: float = 0.1
     """Of ``object``: room on each side, as a share of the mask's longer side."""
     jitter: float = 0.0
@@ -39,8 +39,8 @@ class ViewOptions:
     rays: bool = False
     """Give ``ray_origins_in_world`` and ``ray_directions_in_world``."""
     normalise: bool = False
-    """Move and scale the world: the point nearest to all optical axes of the scene becomes its origin, the median
-    distance of the cameras 1."""
+    """Move and scale the world: the point nearest to all optical axes of the scene becomes its origin, the
+    median distance of the cameras 1."""
     missing: Literal["skip", "error"] = "skip"
     """What happens to a scene that lacks something asked for, or is broken."""
     seed: int = 0

@@ -16,9 +16,10 @@ from walkaround.types import IntArray
 class SceneSampler:
     """Each scene once an epoch, over all ranks, in an order that seed and epoch fix.
 
-    Call ``set_epoch`` at the start of each epoch. To resume in its middle: ``mark(batch)`` after each batch that
-    was trained on, keep ``state_dict()``, and ``load_state_dict`` before the loop. What workers had loaded ahead is
-    not counted, so nothing is lost or doubled, with any number of workers, also another one than before.
+    Call ``set_epoch`` at the start of each epoch. To resume in its middle: ``mark(batch)`` after each batch
+    that was trained on, keep ``state_dict()``, and ``load_state_dict`` before the loop. What workers had
+    loaded ahead is not counted, so nothing is lost or doubled, with any number of workers, also another one
+    than before.
 
     Parameters
     ----------
@@ -31,8 +32,8 @@ class SceneSampler:
     rank, world_size
         This process among those that train together; None asks ``torch.distributed``.
     uneven
-        When the ranks cannot have equally many. ``keep``: some have one more (evaluation). ``drop``: all have as
-        few as the fewest (training with gradients that are averaged); which are dropped changes by epoch.
+        When the ranks cannot have equally many. ``keep``: some have one more (evaluation). ``drop``: all have
+        as few as the fewest (training with gradients that are averaged); which are dropped changes by epoch.
 
     Raises
     ------
@@ -95,7 +96,8 @@ class SceneSampler:
         for name, value in self._identity().items():
             if state.get(name) != value:
                 raise UsageError(
-                    f"The state cannot be continued: its {name} is {state.get(name)!r:.40}, here it is {value!r}."
+                    f"The state cannot be continued: its {name} is {state.get(name)!r:.40},"
+                    f" here it is {value!r}."
                 )
         self.epoch, self._start = int(state["epoch"]), int(state["reached"])
         self._reached = self._start

@@ -36,12 +36,12 @@ class ViewStream(IterableDataset):  # type: ignore[misc, unused-ignore]
     """An iterable dataset: shards in an order that seed and epoch fix, split among ranks and workers.
 
     Each worker reads its own shards, one after the other, and draws the next scene from the coming ``buffer``
-    ones: nearby reads, bounded memory. A scene comes once an epoch. With fewer shards than workers, shards are
-    shared. Skipped scenes are named in the next sample's ``skipped``.
+    ones: nearby reads, bounded memory. A scene comes once an epoch. With fewer shards than workers, shards
+    are shared. Skipped scenes are named in the next sample's ``skipped``.
 
     Call ``set_epoch`` at the start of each epoch (workers that persist see it too). To resume in its middle:
-    ``mark(batch)`` after each batch that was trained on, keep ``state_dict()``, and ``load_state_dict`` into a
-    stream with the same number of workers: the batches that had not been marked follow, in their order.
+    ``mark(batch)`` after each batch that was trained on, keep ``state_dict()``, and ``load_state_dict`` into
+    a stream with the same number of workers: the batches that had not been marked follow, in their order.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ class ViewStream(IterableDataset):  # type: ignore[misc, unused-ignore]
     rank, world_size
         This process among those that train together; None asks ``torch.distributed``.
     uneven
-        ``keep``: every scene comes. ``drop``: every worker of every rank ends with the shortest, so that all ranks
-        take equally many steps.
+        ``keep``: every scene comes. ``drop``: every worker of every rank ends with the shortest, so that all
+        ranks take equally many steps.
 
     Raises
     ------
@@ -147,7 +147,8 @@ class ViewStream(IterableDataset):  # type: ignore[misc, unused-ignore]
         for name, value in self._identity().items():
             if state.get(name) != value:
                 raise UsageError(
-                    f"The state cannot be continued: its {name} is {state.get(name)!r:.40}, here it is {value!r}."
+                    f"The state cannot be continued: its {name} is {state.get(name)!r:.40},"
+                    f" here it is {value!r}."
                 )
         self._turn, self._num_workers = int(state["turn"]), int(state["num_workers"])
         self._reached = {int(worker): int(number) for worker, number in state["reached"].items()}
@@ -196,7 +197,8 @@ def shuffled(numbers: Iterable[int], buffer: int, rng: np.random.Generator) -> I
 
 
 def _divided(groups: list[IntArray], count: int) -> list[list[IntArray]]:
-    """Deal groups out to ``count`` takers; when there are fewer groups than takers, groups are split before."""
+    """Deal groups out to ``count`` takers; when there are fewer groups than takers, groups are split
+    before."""
     pieces = -(-count // max(1, len(groups)))
     if pieces > 1:
         groups = [group[start::pieces] for group in groups for start in range(pieces)]

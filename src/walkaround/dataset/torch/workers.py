@@ -29,7 +29,8 @@ def worker_and_count() -> tuple[int, int]:
 
 
 def rank_and_count(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """Return the rank and the number of ranks: as given, else those of ``torch.distributed``, else 0 and 1."""
+    """Return the rank and the number of ranks: as given, else those of ``torch.distributed``, else 0 and
+    1."""
     if rank is not None and world_size is not None:
         return rank, world_size
     import torch
