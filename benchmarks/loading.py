@@ -1,10 +1,11 @@
 """Samples a second into training: ``python benchmarks/loading.py --data DATA``.
 
-Scenes of 30 images of 1920 x 1080 (shared captures, scaled up; MVImgNet's layout, 2,500 observations an image)
-are loaded as samples of four views of 224 px, cropped around the mask, with masks and cameras, by a DataLoader
-with two workers: by a plain loader (PIL, COLMAP's binaries read by Python as in its own script, on every item),
-from the folders, from shards of the files as they are, and from shards resized to a short side of 512 px.
-The kinds take turns, so that other work on the machine meets all of them; the ratios are what counts.
+Scenes of 30 images of 1920 x 1080 (shared captures, scaled up; MVImgNet's layout, 2,500 observations an
+image) are loaded as samples of four views of 224 px, cropped around the mask, with masks and cameras, by a
+DataLoader with two workers: by a plain loader (PIL, COLMAP's binaries read by Python as in its own script, on
+every item), from the folders, from shards of the files as they are, and from shards resized to a short side
+of 512 px. The kinds take turns, so that other work on the machine meets all of them; the ratios are what
+counts.
 
 Then: the first sample from an index of 200,000 scenes, and the memory of a worker over a long epoch.
 """
@@ -216,7 +217,9 @@ def compare(root: Path, arguments: Arguments) -> None:
             rate, cpu = run_epoch(make(epoch))
             rates[name].append(rate)
             spent[name].append(cpu)
-    print(f"{arguments.scenes} scenes of {root.name.removeprefix('scenes')} images; {VIEWS} views of {PIXELS} px")
+    print(
+        f"{arguments.scenes} scenes of {root.name.removeprefix('scenes')} images; {VIEWS} views of {PIXELS} px"
+    )
     print(f"  {'':<36} {'samples/s':>9} {'spread':>15} {'ratio':>6}  CPU ms a sample, ratio")
     base = next(iter(kinds))
     for name in kinds:
@@ -224,11 +227,15 @@ def compare(root: Path, arguments: Arguments) -> None:
         ratio = statistics.median(a / b for a, b in zip(rates[name], rates[base], strict=True))
         cpu = statistics.median(spent[name])
         saved = statistics.median(b / a for a, b in zip(spent[name], spent[base], strict=True))
-        print(f"  {name:<36} {middle:9.1f} {low:7.1f} {high:7.1f} {ratio:6.2f}  {1e3 * cpu:6.1f} {saved:6.2f}", flush=True)
+        print(
+            f"  {name:<36} {middle:9.1f} {low:7.1f} {high:7.1f} {ratio:6.2f}  {1e3 * cpu:6.1f} {saved:6.2f}",
+            flush=True,
+        )
 
 
 def run_epoch(loader: Any) -> tuple[float, float]:
-    """Return samples a second of wall time from the second batch on, and CPU seconds a sample of the workers."""
+    """Return samples a second of wall time from the second batch on, and CPU seconds a sample of the
+    workers."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     batches = iter(loader)
     total = count = size_of(next(batches))
@@ -281,7 +288,9 @@ def first_sample(shards: Path) -> None:
     number = next(iter(SceneSampler(len(dataset))))
     sample = dataset[number]
     passed, spent = time.perf_counter() - started, time.process_time() - cpu
-    print(f"  {passed:.3f} s ({spent:.3f} CPU-s), of which opening {opened:.3f}; {len(sample['images'])} views")
+    print(
+        f"  {passed:.3f} s ({spent:.3f} CPU-s), of which opening {opened:.3f}; {len(sample['images'])} views"
+    )
 
 
 def measure_memory(root: Path, arguments: Arguments) -> None:
@@ -364,7 +373,10 @@ def write_model(folder: Path, images: int, rng: np.random.Generator, observation
         parts.append(struct.pack("<I7dI", number + 1, np.cos(angle / 2), 0, np.sin(angle / 2), 0, 0, 0, 2, 1))
         parts.append(f"{number + 1:03d}.jpg".encode() + b"\0" + struct.pack("<Q", observations))
         points = np.zeros(observations, dtype=[("xy", "<f8", 2), ("id", "<i8")])
-        points["xy"], points["id"] = rng.uniform(0, 1000, (observations, 2)), rng.integers(0, 20_000, observations)
+        points["xy"], points["id"] = (
+            rng.uniform(0, 1000, (observations, 2)),
+            rng.integers(0, 20_000, observations),
+        )
         parts.append(points.tobytes())
     (folder / "images.bin").write_bytes(b"".join(parts))
     (folder / "points3D.bin").write_bytes(struct.pack("<Q", 0))

@@ -34,7 +34,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
 
 
 def build_own(root: Path, sources: Path, names: tuple[str, ...] = ("one", "two", "three")) -> None:
@@ -121,8 +123,11 @@ def test_any_names_and_bytes_come_back(
     kept = {name: data for name, data in contents(root).items() if "/".join(name.split("/")[:2]) in dataset}
     assert contents(base / "back") == kept
     names = tarfile.open(base / "out" / "shard-000000.tar").getnames()
-    assert len(set(names)) == len(names) == len({name.lower() for name in names if "scene.json" not in name}) + (
-        sum("scene.json" in name for name in names)
+    assert (
+        len(set(names))
+        == len(names)
+        == len({name.lower() for name in names if "scene.json" not in name})
+        + (sum("scene.json" in name for name in names))
     )
 
 
@@ -270,7 +275,8 @@ def count(share):
     if steps < 0:
         os._exit(9)
 if sys.argv[1] == "shard":
-    write.write_shards(Dataset(sys.argv[2]), Path(sys.argv[3]), options=ShardOptions(size_mb=1), progress=count)
+    write.write_shards(Dataset(sys.argv[2]), Path(sys.argv[3]), options=ShardOptions(size_mb=1),
+    progress=count)
 else:
     unpack_shards(sys.argv[2], Path(sys.argv[3]), progress=count)
 """
@@ -286,7 +292,15 @@ def test_a_kill_leaves_nothing_half_and_the_next_run_continues(tmp_path: Path) -
     write_shards(Dataset(tmp_path / "root"), tmp_path / "whole", options=options)
 
     def killed(what: str, source: str, out: str, steps: int) -> None:
-        command = [sys.executable, "-c", KILLED, what, str(tmp_path / source), str(tmp_path / out), str(steps)]
+        command = [
+            sys.executable,
+            "-c",
+            KILLED,
+            what,
+            str(tmp_path / source),
+            str(tmp_path / out),
+            str(steps),
+        ]
         assert subprocess.run(command).returncode == 9
 
     killed("shard", "root", "out", 4)
