@@ -218,7 +218,8 @@ def compare(root: Path, arguments: Arguments) -> None:
             rates[name].append(rate)
             spent[name].append(cpu)
     print(
-        f"{arguments.scenes} scenes of {root.name.removeprefix('scenes')} images; {VIEWS} views of {PIXELS} px"
+        f"{arguments.scenes} scenes of {root.name.removeprefix('scenes')} images; {VIEWS} views of"
+        f" {PIXELS} px a sample"
     )
     print(f"  {'':<36} {'samples/s':>9} {'spread':>15} {'ratio':>6}  CPU ms a sample, ratio")
     base = next(iter(kinds))

@@ -19,7 +19,7 @@ from tests import fakes
 from tests.released import write_mvimgnet, write_mvimgnet2, write_mvpnet, zip_tree
 from walkaround.cli import main
 from walkaround.dataset.readers import Dataset
-from walkaround.dataset.shards import Shards, ShardOptions, unpack_shards, write_shards
+from walkaround.dataset.shards import ShardOptions, Shards, unpack_shards, write_shards
 from walkaround.dataset.shards.layout import member_suffixes, sample_key
 from walkaround.errors import FormatError, InUse, UsageError
 from walkaround.geometry import project, transform_points
@@ -100,7 +100,7 @@ FILES = st.dictionaries(
 SCENES = st.dictionaries(st.tuples(NAMES, NAMES), FILES, min_size=1, max_size=4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(SCENES)
 def test_any_names_and_bytes_come_back(
     tmp_path_factory: pytest.TempPathFactory, scenes: dict[tuple[str, str], dict[tuple[str, str], bytes]]
@@ -122,13 +122,9 @@ def test_any_names_and_bytes_come_back(
     unpack_shards(base / "out", base / "back")
     kept = {name: data for name, data in contents(root).items() if "/".join(name.split("/")[:2]) in dataset}
     assert contents(base / "back") == kept
-    names = tarfile.open(base / "out" / "shard-000000.tar").getnames()
-    assert (
-        len(set(names))
-        == len(names)
-        == len({name.lower() for name in names if "scene.json" not in name})
-        + (sum("scene.json" in name for name in names))
-    )
+    with tarfile.open(base / "out" / "shard-000000.tar") as archive:
+        names = archive.getnames()
+    assert len(set(names)) == len(names) and all(name.isascii() for name in names)
 
 
 def test_member_names() -> None:
@@ -204,6 +200,7 @@ def test_the_index_gives_the_place_of_every_file(tmp_path: Path) -> None:
     assert data == (tmp_path / "root/301/1a00b2/images/007.jpg").read_bytes()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves the tar open
 def test_webdataset_reads_shards(tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     write_mvimgnet2(tmp_path / "root", ("240/1a.00b1", "301/1a00b2"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,16 +46,22 @@ def local_place(root: Path | str) -> Place:
     return UrlPlace(text.rstrip("/")) if "://" in text else FolderPlace(text)
 
 
-@dataclass(frozen=True)
 class FolderPlace:
     """A folder."""
 
-    root: str
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._files = _OpenFiles()
+
+    def __reduce__(self) -> tuple[type[FolderPlace], tuple[str]]:
+        return FolderPlace, (self.root,)
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         path = self.where(name)
+        if self._files.process != os.getpid():  # a fork: another process may hold the lock's copy
+            self._files = _OpenFiles()
         try:
-            data = _OPEN.read(path, offset, size)
+            data = self._files.read(path, offset, size)
         except OSError as error:
             raise FormatError(f"{path} cannot be read ({error.strerror}).") from error
         return _whole(data, size, path, offset)
@@ -119,31 +126,28 @@ class UrlPlace:
 
 
 class _OpenFiles:
-    """Files that stay open, the last few of them; ranges are read without a position, by many threads."""
+    """The last few files that were read stay open; ranges are read without a position, by any thread."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self) -> None:
+        self.process = os.getpid()
         self._files: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._after_fork)
+        weakref.finalize(self, _close, self._files)
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         with self._lock:
-            descriptor = self._files.get(path)
+            descriptor = self._files.pop(path, None)
             if descriptor is None:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                self._files[path] = descriptor
-                while len(self._files) > self.limit:
-                    os.close(self._files.popitem(last=False)[1])
-            else:
-                self._files.move_to_end(path)
+            self._files[path] = descriptor
+            if len(self._files) > _MAX_OPEN:
+                os.close(self._files.popitem(last=False)[1])
             return os.pread(descriptor, size, offset)
 
-    def _after_fork(self) -> None:
-        self._lock = threading.Lock()
 
-
-_OPEN = _OpenFiles(_MAX_OPEN)
+def _close(files: OrderedDict[str, int]) -> None:
+    while files:
+        os.close(files.popitem()[1])
 
 
 def _whole(data: bytes, size: int, path: str, offset: int) -> bytes:
