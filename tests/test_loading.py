@@ -73,7 +73,10 @@ def positions(width: int, height: int) -> Any:
 
 def value_at(image: Any, pixel: Any) -> Any:
     """Interpolate an image at a position; the centre of its first pixel is (0.5, 0.5)."""
-    return cv2.remap(image, *(np.float32([[c - 0.5]]) for c in pixel), cv2.INTER_LINEAR)[0, 0]
+    (x, fx), (y, fy) = ((int(c - 0.5), (c - 0.5) % 1) for c in pixel)
+    corners = image[y : y + 2, x : x + 2].astype(np.float64)
+    return np.einsum("j,i,jic->c", [1 - fy, fy], [1 - fx, fx], corners)
+
 
 
 CAMERAS = st.builds(
@@ -132,7 +135,7 @@ def test_a_point_lands_on_the_same_content(
     step = 1 / crop.scale  # a pixel of the result, in pixels of the image
     assume(np.all(here > 1.5) and np.all(here < size_px - 1.5))
     assume(np.all(there > 2 * step + 1) and np.all(there < np.array([400, 300]) - 2 * step - 1))
-    np.testing.assert_allclose(value_at(result, here), there, atol=0.02 + 0.02 * step)
+    np.testing.assert_allclose(value_at(result, here), there, atol=0.02 + 0.05 * step)
 
 
 @pytest.mark.parametrize("reduction", [1, 2, 4, 8])
@@ -141,19 +144,21 @@ def test_jpegs_decoded_smaller_show_the_same(reduction: int, size_wh: tuple[int,
     """Half a pixel of the smaller image is 4 pixels at an eighth: a wrong convention shows at once."""
     from walkaround.dataset.torch.view import _decode
 
-    ramp = positions(*size_wh)[..., 0] / size_wh[0] * 255
-    data = bytes(cv2.imencode(".jpg", ramp.round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 100])[1])
-    pixels = _decode(data, reduction, "ramp.jpg")
+    period = 200
+    wave = 127 + 100 * np.cos(positions(*size_wh)[..., 0] * 2 * np.pi / period)
+    data = bytes(cv2.imencode(".jpg", wave.round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 100])[1])
+    pixels = _decode(data, reduction, "wave.jpg")
     assert pixels.shape == (-(-size_wh[1] // reduction), -(-size_wh[0] // reduction), 3)
-    for left, side in ((96, 512), (-64, 512), (size_wh[0] - 448, 512)):
+    for left, side in ((96, 512), (-64, 512), (size_wh[0] // 8 * 8 - 448, 512)):
         crop = Crop(left=left, top=128, side=side, reduction=reduction, size_px=64)
-        found = cut(pixels, crop, reduction)[..., 0].mean(axis=0) * size_wh[0] / 255
-        expected = left + (np.arange(64) + 0.5) * side / 64
-        inside = (expected > 16) & (expected < size_wh[0] - 16)
-        assert abs((found - expected)[inside].mean()) < 0.3
-        assert np.abs((found - expected)[inside]).max() < 2.5
-        outside = (expected < -8) | (expected > size_wh[0] + 16)
-        assert np.all(found[outside] == 0)
+        found = cut(pixels, crop, reduction)[..., 0].mean(axis=0)
+        at = left + (np.arange(64) + 0.5) * side / 64
+        inside = (at > 16) & (at < size_wh[0] - 16)
+        angle = at[inside] * 2 * np.pi / period
+        waves = np.stack([np.cos(angle), np.sin(angle), np.ones_like(angle)], axis=1)
+        cosine, sine, _ = np.linalg.lstsq(waves, found[inside])[0]
+        assert abs(np.arctan2(sine, cosine) * period / (2 * np.pi)) < 0.1
+        assert not found[(at < -8) | (at > size_wh[0] + 16)].any()
 
 
 def test_a_jpeg_is_decoded_as_small_as_the_result_allows() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from walkaround.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from walkaround.dataset.torch.collate import Skipped, collate
+    from walkaround.dataset.torch.batch import Skipped, collate
     from walkaround.dataset.torch.map_style import ViewDataset
     from walkaround.dataset.torch.options import ViewOptions
     from walkaround.dataset.torch.sampler import SceneSampler
@@ -17,7 +17,7 @@ else:
     __getattr__ = lazy_names(
         __name__,
         {
-            "walkaround.dataset.torch.collate": ("Skipped", "collate"),
+            "walkaround.dataset.torch.batch": ("Skipped", "collate"),
             "walkaround.dataset.torch.map_style": ("ViewDataset",),
             "walkaround.dataset.torch.options": ("ViewOptions",),
             "walkaround.dataset.torch.sampler": ("SceneSampler",),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from walkaround.dataset.readers import Dataset
 from walkaround.dataset.shards.read import Shards
-from walkaround.dataset.torch.collate import Reached, Skipped
+from walkaround.dataset.torch.batch import Reached, Skipped
 from walkaround.dataset.torch.options import ViewOptions
 from walkaround.dataset.torch.sample import Sample, load_sample
 from walkaround.dataset.torch.source import Source

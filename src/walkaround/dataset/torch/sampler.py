@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from walkaround.dataset.torch.collate import Batch
+from walkaround.dataset.torch.batch import Batch
 from walkaround.dataset.torch.workers import rank_and_count
 from walkaround.errors import UsageError
 from walkaround.types import IntArray

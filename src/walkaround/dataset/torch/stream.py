@@ -11,7 +11,7 @@ import numpy as np
 
 from walkaround.dataset.readers import Dataset
 from walkaround.dataset.shards.read import Shards
-from walkaround.dataset.torch.collate import Batch, Reached, Skipped
+from walkaround.dataset.torch.batch import Batch, Reached, Skipped
 from walkaround.dataset.torch.map_style import load_or_skip
 from walkaround.dataset.torch.options import ViewOptions
 from walkaround.dataset.torch.sample import Sample
