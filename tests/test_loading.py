@@ -78,7 +78,6 @@ def value_at(image: Any, pixel: Any) -> Any:
     return np.einsum("j,i,jic->c", [1 - fy, fy], [1 - fx, fx], corners)
 
 
-
 CAMERAS = st.builds(
     lambda model, f, cx, cy, k1, k2, p1, p2: Camera(
         model=model,
@@ -420,7 +419,8 @@ def test_an_image_of_another_size_than_its_camera(tmp_path: Path) -> None:
 
 
 def loaded(dataset: Any, **settings: Any) -> Any:
-    return torch.utils.data.DataLoader(dataset, collate_fn=collate, **settings)
+    timeout = 60 if settings["num_workers"] else 0  # a worker that hangs is an error, not a wait
+    return torch.utils.data.DataLoader(dataset, collate_fn=collate, timeout=timeout, **settings)
 
 
 def test_every_scene_once_over_ranks(scenes: Path) -> None:

@@ -16,7 +16,12 @@ from walkaround.dataset.torch.map_style import load_or_skip
 from walkaround.dataset.torch.options import ViewOptions
 from walkaround.dataset.torch.sample import Sample
 from walkaround.dataset.torch.source import Source
-from walkaround.dataset.torch.workers import one_thread_in_workers, rank_and_count, worker_and_count
+from walkaround.dataset.torch.workers import (
+    make_forks_safe,
+    one_thread_in_workers,
+    rank_and_count,
+    worker_and_count,
+)
 from walkaround.errors import UsageError
 from walkaround.types import IntArray
 
@@ -76,6 +81,7 @@ class ViewStream(IterableDataset):  # type: ignore[misc, unused-ignore]
     ) -> None:
         if buffer < 1:
             raise UsageError(f"buffer is {buffer}; give 1 or more scenes.")
+        make_forks_safe()
         self.options = options or ViewOptions()
         self.source = Source(data, self.options)
         self.shuffle, self.buffer, self.uneven = shuffle, buffer, uneven

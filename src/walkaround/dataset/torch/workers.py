@@ -6,6 +6,28 @@ import functools
 import os
 
 
+@functools.cache
+def make_forks_safe() -> None:
+    """Let OpenCV end its threads before this process forks, and take as many as before afterwards.
+
+    A DataLoader's workers are forks on Linux. They would inherit OpenCV's pool without its threads, and wait
+    for these forever once it is used or changed.
+    """
+    import cv2
+
+    before: list[int] = []
+
+    def end_threads() -> None:
+        before.append(cv2.getNumThreads())
+        cv2.setNumThreads(1)
+
+    os.register_at_fork(
+        before=end_threads,
+        after_in_parent=lambda: cv2.setNumThreads(before.pop()),
+        after_in_child=before.clear,
+    )
+
+
 def one_thread_in_workers() -> None:
     """Let OpenCV use one thread in a worker of a DataLoader: there is a worker a core already."""
     _set_up(os.getpid())
@@ -16,7 +38,7 @@ def _set_up(process: int) -> None:
     import cv2
     import torch
 
-    if torch.utils.data.get_worker_info() is not None:
+    if torch.utils.data.get_worker_info() is not None and cv2.getNumThreads() != 1:
         cv2.setNumThreads(1)
 
 
