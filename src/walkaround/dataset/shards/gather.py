@@ -21,6 +21,7 @@ from walkaround.dataset.shards.options import ShardOptions
 from walkaround.errors import FormatError, WalkaroundError
 from walkaround.io.colmap import write_sparse_model
 from walkaround.io.image import decode_stored
+from walkaround.io.png_grey import decode_mask
 from walkaround.types import Camera, SparseModel, View
 
 _MAX_DEPTH = 8
@@ -125,7 +126,7 @@ def _box_of_mask(scene: Scene, view: View, contents: dict[str, bytes]) -> BoxXyw
     """Return the box of a view's mask in pixels of its camera."""
     name = scene.mask_name(view.frame.image)
     data = None if name is None else contents.get(f"masks/{name}")
-    mask = None if data is None else decode_stored(data, cv2.IMREAD_GRAYSCALE)
+    mask = None if data is None else decode_mask(data)
     if mask is None:
         return None
     size_wh = (view.camera.width, view.camera.height)

@@ -25,7 +25,9 @@ _MAX_OPEN = 64
 class Place(Protocol):
     """Reads files of a folder of shards. Picklable, so that workers can have it."""
 
-    root: str
+    @property
+    def root(self) -> str:
+        """The folder or URL."""
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """Return a range of a file's bytes; :class:`FormatError` when it is not there."""

@@ -16,7 +16,7 @@ class Reached(NamedTuple):
     epoch: int
     worker: int
     num_workers: int
-    count: int
+    used: int
     """Scenes of that worker's order (of the rank's, with a sampler) that are used."""
 
 
@@ -55,4 +55,4 @@ def collate(items: list[Sample | Skipped]) -> Batch:
 def _furthest(items: list[Sample | Skipped]) -> Reached:
     """Return the progress after the whole batch; its items are of one epoch and worker."""
     reached = [item.progress if isinstance(item, Skipped) else item["progress"] for item in items]
-    return max(reached, key=lambda progress: progress.count)
+    return max(reached, key=lambda progress: progress.used)

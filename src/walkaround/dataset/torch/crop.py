@@ -12,7 +12,9 @@ than one pixel of the result is moved, and that the decoded square has at least 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -97,7 +99,7 @@ def undistorted_box(camera: Camera, box: BoxXywh) -> tuple[float, float, float, 
     return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
 
 
-def cut(pixels: NDArray[np.uint8], crop: Crop, reduction: int) -> NDArray[np.uint8]:
+def cut(pixels: NDArray[Any], crop: Crop, reduction: int) -> NDArray[Any]:
     """Return the square of (H, W) or (H, W, C) pixels, averaged down or interpolated up; black beyond.
 
     Parameters
@@ -109,7 +111,7 @@ def cut(pixels: NDArray[np.uint8], crop: Crop, reduction: int) -> NDArray[np.uin
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
     if x0 >= x1 or y0 >= y1:
-        return np.zeros((crop.size_px, crop.size_px, *pixels.shape[2:]), np.uint8)
+        return np.zeros((crop.size_px, crop.size_px, *pixels.shape[2:]), pixels.dtype)
     inside = pixels[y0:y1, x0:x1]
     if inside.shape[:2] != (side, side):
         inside = cv2.copyMakeBorder(
@@ -119,8 +121,7 @@ def cut(pixels: NDArray[np.uint8], crop: Crop, reduction: int) -> NDArray[np.uin
 
 
 def cut_nearest(values: NDArray[np.uint16], crop: Crop) -> NDArray[np.uint16]:
-    """Return the square of (H, W) values, each the one whose pixel holds the centre of the result's; 0
-    beyond."""
+    """Return the square of (H, W) values: those whose pixels hold the centres of the result's; 0 beyond."""
     steps = (np.arange(crop.size_px) + 0.5) * crop.side / crop.size_px
     columns, rows = np.floor(crop.left + steps).astype(int), np.floor(crop.top + steps).astype(int)
     height, width = values.shape
@@ -131,11 +132,35 @@ def cut_nearest(values: NDArray[np.uint16], crop: Crop) -> NDArray[np.uint16]:
 
 
 def cut_undistorted(
-    pixels: NDArray[np.generic], camera: Camera, crop: Crop, reduction: int, *, nearest: bool = False
-) -> NDArray[np.generic]:
+    pixels: NDArray[Any], camera: Camera, crop: Crop, reduction: int, *, nearest: bool = False
+) -> NDArray[Any]:
     """Return the square of what a pinhole camera with the same K would have seen.
 
     Sampled finely enough that no pixel is passed over, then averaged.
+    """
+    maps, finer = _maps(camera, crop, reduction, nearest)
+    interpolation = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    out = cv2.remap(pixels, *maps, interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return out if finer == 1 else _resize(out, crop.size_px)
+
+
+def reduced(pixels: NDArray[Any], reduction: int) -> NDArray[Any]:
+    """Return (H, W) pixels as a JPEG decoder reduces them: each the mean of a square."""
+    if reduction == 1:
+        return pixels
+    height, width = pixels.shape
+    below, right = -height % reduction, -width % reduction
+    if below or right:
+        pixels = cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    size_wh = (pixels.shape[1] // reduction, pixels.shape[0] // reduction)
+    return np.asarray(cv2.resize(pixels, size_wh, interpolation=cv2.INTER_AREA))
+
+
+@functools.lru_cache(maxsize=2)
+def _maps(camera: Camera, crop: Crop, reduction: int, nearest: bool) -> tuple[Any, int]:
+    """Return where the pixels of the square lie in the stored image, and how much finer the square is made.
+
+    Image and mask of a view share them.
     """
     ratio = crop.side / reduction / crop.size_px
     finer = 1 if nearest else max(1, int(np.ceil(ratio - 0.25)))
@@ -144,13 +169,12 @@ def cut_undistorted(
     stored = np.diag([1 / reduction, 1 / reduction, 1.0]) @ camera.K
     for K in (wanted, stored):
         K[:2, 2] -= 0.5  # OpenCV puts the first pixel's centre at 0
-    maps = cv2.initUndistortRectifyMap(stored, camera.distortion, None, wanted, (size, size), cv2.CV_32FC1)
-    interpolation = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    out = cv2.remap(pixels, *maps, interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    return out if finer == 1 else _resize(out, crop.size_px)
+    kind = cv2.CV_32FC1 if nearest else cv2.CV_16SC2  # the latter is faster, and cannot round to the nearest
+    maps = cv2.initUndistortRectifyMap(stored, camera.distortion, None, wanted, (size, size), kind)
+    return maps, finer
 
 
-def _resize(pixels: NDArray[np.generic], size_px: int) -> NDArray[np.generic]:
+def _resize(pixels: NDArray[Any], size_px: int) -> NDArray[Any]:
     if pixels.shape[0] == size_px:
         return pixels
     interpolation = cv2.INTER_AREA if pixels.shape[0] > size_px else cv2.INTER_LINEAR

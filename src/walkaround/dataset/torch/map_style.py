@@ -11,7 +11,7 @@ from walkaround.dataset.torch.batch import Reached, Skipped
 from walkaround.dataset.torch.options import ViewOptions
 from walkaround.dataset.torch.sample import Sample, load_sample
 from walkaround.dataset.torch.source import Source
-from walkaround.dataset.torch.workers import make_forks_safe, one_thread_in_workers
+from walkaround.dataset.torch.workers import one_thread_in_workers, prepare_process
 from walkaround.errors import WalkaroundError
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class ViewDataset:
     """
 
     def __init__(self, data: Dataset | Shards | Path | str, *, options: ViewOptions | None = None) -> None:
-        make_forks_safe()
+        prepare_process()
         self.options = options or ViewOptions()
         self.source = Source(data, self.options)
         if self.source.num_left_out:

@@ -79,7 +79,7 @@ class SceneSampler:
         """Count a batch (of :func:`collate`) as done."""
         reached = batch["progress"]
         if reached.epoch == self.epoch:
-            self._reached = max(self._reached, reached.count)
+            self._reached = max(self._reached, reached.used)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where this rank is, as plain numbers and words."""

@@ -17,8 +17,8 @@ from walkaround.dataset.torch.options import ViewOptions
 from walkaround.dataset.torch.sample import Sample
 from walkaround.dataset.torch.source import Source
 from walkaround.dataset.torch.workers import (
-    make_forks_safe,
     one_thread_in_workers,
+    prepare_process,
     rank_and_count,
     worker_and_count,
 )
@@ -81,7 +81,7 @@ class ViewStream(IterableDataset):  # type: ignore[misc, unused-ignore]
     ) -> None:
         if buffer < 1:
             raise UsageError(f"buffer is {buffer}; give 1 or more scenes.")
-        make_forks_safe()
+        prepare_process()
         self.options = options or ViewOptions()
         self.source = Source(data, self.options)
         self.shuffle, self.buffer, self.uneven = shuffle, buffer, uneven
@@ -134,7 +134,7 @@ class ViewStream(IterableDataset):  # type: ignore[misc, unused-ignore]
         reached = batch["progress"]
         if reached.epoch == int(self._shared[_EPOCH]):
             self._num_workers = reached.num_workers
-            self._reached[reached.worker] = reached.count
+            self._reached[reached.worker] = reached.used
             self._turn = (reached.worker + 1) % reached.num_workers
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,12 +12,21 @@ from numpy.typing import NDArray
 
 from walkaround.dataset.shards.gather import box_of
 from walkaround.dataset.shards.layout import BoxXywh
-from walkaround.dataset.torch.crop import Crop, cut, cut_nearest, cut_undistorted, place_crop, undistorted_box
+from walkaround.dataset.torch.crop import (
+    Crop,
+    cut,
+    cut_nearest,
+    cut_undistorted,
+    place_crop,
+    reduced,
+    undistorted_box,
+)
 from walkaround.dataset.torch.options import ViewOptions
 from walkaround.dataset.torch.source import PosedScene
 from walkaround.errors import FormatError
 from walkaround.io.image import decode_stored
 from walkaround.io.image_size import stated_size_wh
+from walkaround.io.png_grey import decode_grey_png, decode_mask
 from walkaround.types import BoolArray, ByteArray, Camera, Float32Array, FloatArray
 
 _FLAGS = {
@@ -75,7 +84,7 @@ def load_view(posed: PosedScene, number: int, options: ViewOptions, rng: np.rand
         K=crop.intrinsics(camera.K),
         distortion=np.zeros(4) if undo else camera.distortion,
         crop=crop,
-        mask=_cut(mask, camera, crop, 1, undo) if options.masks and mask is not None else None,
+        mask=_cut_mask(mask, camera, crop, undo) if options.masks and mask is not None else None,
         depth=depth,
         depth_valid=valid,
     )
@@ -83,6 +92,13 @@ def load_view(posed: PosedScene, number: int, options: ViewOptions, rng: np.rand
 
 def _cut(pixels: Any, camera: Camera, crop: Crop, reduction: int, undo: bool) -> Any:
     return cut_undistorted(pixels, camera, crop, reduction) if undo else cut(pixels, crop, reduction)
+
+
+def _cut_mask(mask: ByteArray, camera: Camera, crop: Crop, undo: bool) -> Any:
+    """Cut a mask; to undo the lens, it is reduced as the image was, whose map then serves both."""
+    if not undo:
+        return cut(mask, crop, 1)
+    return cut_undistorted(reduced(mask, crop.reduction), camera, crop, crop.reduction)
 
 
 def _floats(box: BoxXywh) -> tuple[float, float, float, float]:
@@ -128,7 +144,7 @@ def _read_mask(posed: PosedScene, image: str, size_wh: tuple[int, int]) -> ByteA
     name = scene.mask_name(image)
     if name is None:
         raise FormatError(f"images/{image} has no mask")
-    mask = decode_stored(scene.files.read(f"masks/{name}"), cv2.IMREAD_GRAYSCALE)
+    mask = decode_mask(scene.files.read(f"masks/{name}"))
     if mask is None:
         raise FormatError(f"masks/{name} is not a readable image")
     if mask.shape[1::-1] != size_wh:
@@ -142,7 +158,10 @@ def _cut_depth(
     path = f"depth/{PurePosixPath(image).stem}.png"
     if posed.depth_scale is None or posed.scene.files.size(path) is None:
         raise FormatError(f"images/{image} has no depth map")
-    values = decode_stored(posed.scene.files.read(path), cv2.IMREAD_UNCHANGED)
+    data = posed.scene.files.read(path)
+    values = decode_grey_png(data)
+    if values is None:
+        values = decode_stored(data, cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 2 or values.dtype != np.uint16:
         raise FormatError(f"{path} is not a 16-bit grey depth map")
     if values.shape != (camera.height, camera.width):

@@ -7,14 +7,17 @@ import os
 
 
 @functools.cache
-def make_forks_safe() -> None:
-    """Let OpenCV end its threads before this process forks, and take as many as before afterwards.
+def prepare_process() -> None:
+    """Get ready for workers: load what all of them need, and let OpenCV end its threads before each fork.
 
     A DataLoader's workers are forks on Linux. They would inherit OpenCV's pool without its threads, and wait
-    for these forever once it is used or changed.
+    for these forever once it is used or changed. Afterwards it takes as many as before.
     """
     import cv2
 
+    from walkaround.io.png_grey import warm_up
+
+    warm_up()
     before: list[int] = []
 
     def end_threads() -> None:
