@@ -1,7 +1,8 @@
 """Grey PNG files, masks and depth maps, several times as fast as through libpng with plain zlib.
 
-A mask of 1920 x 1080 is 2 MB packed into 20 KB; unpacking it takes longer than decoding the photo beside it. With
-the package ``zlib-ng`` (in the extra ``torch``) that time all but goes; without it Python's zlib does the same.
+A mask of 1920 x 1080 is 2 MB packed into 20 KB; unpacking it takes longer than decoding the photo beside it.
+With the package ``zlib-ng`` (in the extra ``torch``) that time all but goes; without it Python's zlib does the
+same.
 Source: W3C, Portable Network Graphics, section 9 (filters).
 """
 
@@ -87,9 +88,10 @@ def _inflate(packed: bytes, size: int) -> bytes:
         from zlib_ng import zlib_ng as fast
     except ImportError:
         return zlib.decompressobj().decompress(packed, size + 1)
+    broken: Any = fast.error
     try:
         unpacked: bytes = fast.decompressobj().decompress(packed, size + 1)
-    except fast.error as error:
+    except broken as error:
         raise ValueError(str(error)) from error
     return unpacked
 

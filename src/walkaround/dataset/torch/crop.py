@@ -138,9 +138,9 @@ def cut_undistorted(
 
     Sampled finely enough that no pixel is passed over, then averaged.
     """
-    maps, finer = _maps(camera, crop, reduction, nearest)
+    map_x, map_y, finer = _maps(camera, crop, reduction, nearest)
     interpolation = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    out = cv2.remap(pixels, *maps, interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    out = cv2.remap(pixels, map_x, map_y, interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     return out if finer == 1 else _resize(out, crop.size_px)
 
 
@@ -157,7 +157,7 @@ def reduced(pixels: NDArray[Any], reduction: int) -> NDArray[Any]:
 
 
 @functools.lru_cache(maxsize=2)
-def _maps(camera: Camera, crop: Crop, reduction: int, nearest: bool) -> tuple[Any, int]:
+def _maps(camera: Camera, crop: Crop, reduction: int, nearest: bool) -> tuple[Any, Any, int]:
     """Return where the pixels of the square lie in the stored image, and how much finer the square is made.
 
     Image and mask of a view share them.
@@ -170,8 +170,8 @@ def _maps(camera: Camera, crop: Crop, reduction: int, nearest: bool) -> tuple[An
     for K in (wanted, stored):
         K[:2, 2] -= 0.5  # OpenCV puts the first pixel's centre at 0
     kind = cv2.CV_32FC1 if nearest else cv2.CV_16SC2  # the latter is faster, and cannot round to the nearest
-    maps = cv2.initUndistortRectifyMap(stored, camera.distortion, None, wanted, (size, size), kind)
-    return maps, finer
+    map_x, map_y = cv2.initUndistortRectifyMap(stored, camera.distortion, None, wanted, (size, size), kind)
+    return map_x, map_y, finer
 
 
 def _resize(pixels: NDArray[Any], size_px: int) -> NDArray[Any]:
