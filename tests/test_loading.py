@@ -465,6 +465,8 @@ def test_workers_change_nothing_and_a_restart_goes_on(scenes: Path) -> None:
             same(one, other)
     again.set_epoch(4)
     assert len(again) == 12
+    again.load_state_dict({**state, "reached": 12})  # the end of epoch 3
+    assert again.epoch == 4 and len(again) == 12
     with pytest.raises(UsageError, match="its seed is 4"):
         SceneSampler(len(dataset), seed=5).load_state_dict(state)
 

@@ -1,4 +1,4 @@
-"""Grey PNG files: the values that OpenCV and its libpng find, whatever the filters; nothing else is touched."""
+"""Grey PNG files: the values that OpenCV finds, whatever the filters; nothing else is touched."""
 
 from __future__ import annotations
 

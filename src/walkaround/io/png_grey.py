@@ -1,8 +1,7 @@
 """Grey PNG files, masks and depth maps, several times as fast as through libpng with plain zlib.
 
 A mask of 1920 x 1080 is 2 MB packed into 20 KB; unpacking it takes longer than decoding the photo beside it.
-With the package ``zlib-ng`` (in the extra ``torch``) that time all but goes; without it Python's zlib does the
-same.
+With the package ``zlib-ng`` (in the extra ``torch``) that time all but goes; without it Python's zlib serves.
 Source: W3C, Portable Network Graphics, section 9 (filters).
 """
 

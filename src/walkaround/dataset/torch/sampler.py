@@ -86,7 +86,7 @@ class SceneSampler:
         return {**self._identity(), "epoch": self.epoch, "reached": self._reached}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a state was taken.
+        """Go on where a state was taken; at the next epoch if that was at the end of one.
 
         Raises
         ------
@@ -100,6 +100,8 @@ class SceneSampler:
                     f" here it is {value!r}."
                 )
         self.epoch, self._start = int(state["epoch"]), int(state["reached"])
+        if self._start >= len(self._order()):
+            self.epoch, self._start = self.epoch + 1, 0
         self._reached = self._start
 
     def _identity(self) -> dict[str, Any]:
