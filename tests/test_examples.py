@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -24,15 +24,16 @@ def test_simulate_and_evaluate(tmp_path: Path) -> None:
     assert "frames registered  14 of 14" in done.stdout and "cloud at 1 %" in done.stdout
 
 
-def test_train_stop_and_go_on(tmp_path: Path) -> None:
+def test_train_stop_and_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch", reason="torch is not installed: pip install 'walkaround[torch]'")
+    monkeypatch.setenv("WALKAROUND_CACHE", str(tmp_path / "cache"))
     write_mvimgnet2(tmp_path / "root", ("3/aa", "3/bb", "17/cc"))
-    command = [sys.executable, str(EXAMPLES / "02_train.py"), str(tmp_path / "root"), "--workers", "0"]
-    command += ["--state", str(tmp_path / "training.pt")]
-    environment = {**os.environ, "WALKAROUND_CACHE": str(tmp_path / "cache")}
-    first = subprocess.run([*command, "--epochs", "1"], capture_output=True, text=True, env=environment)
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.startswith("epoch 0: loss") and "3 scenes of 2 classes" in first.stdout
-    more = subprocess.run([*command, "--epochs", "2"], capture_output=True, text=True, env=environment)
-    assert more.returncode == 0, more.stderr
-    assert "epoch 1: loss" in more.stdout and "epoch 0" not in more.stdout
+    example = runpy.run_path(str(EXAMPLES / "02_train.py"))  # in this process: torch takes seconds to load
+    options = {"root": tmp_path / "root", "workers": 0, "state": tmp_path / "training.pt"}
+    example["main"](example["Arguments"](epochs=1, **options))
+    first = capsys.readouterr().out
+    assert first.startswith("epoch 0: loss") and "3 scenes of 2 classes" in first
+    example["main"](example["Arguments"](epochs=2, **options))
+    assert capsys.readouterr().out.startswith("epoch 1: loss")
