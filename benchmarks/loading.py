@@ -283,7 +283,7 @@ def measure_index(shards: Path, rows: int) -> None:
                 }.items()
             )
         )
-        + " num_images, num_views, num_masks, num_boxes, num_depth, files: list_transform(files, file ->"
+        + " num_images, num_views, num_masks, num_boxes, num_depth, files: list_transform(files, lambda file:"
         " struct_pack(path := file.path, start := file.start + n * 7, size := file.size + n % 999))"
         f" FROM range({rows}) AS scenes(n), (FROM '{shards / 'index.parquet'}' LIMIT 1) ORDER BY n"
     )

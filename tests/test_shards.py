@@ -184,6 +184,29 @@ def test_a_scene_of_a_shard_is_a_scene(tmp_path: Path) -> None:
     assert shards[-1].key == shards[1:][0].key == "301/1a00b2"
 
 
+def test_packed_masks_are_those_of_the_files(tmp_path: Path) -> None:
+    write_mvimgnet2(tmp_path / "root")
+    path = tmp_path / "root/240/1a00b1/masks/002.png"
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    mask[:5] = 0  # a box that is not the whole image
+    cv2.imwrite(str(path), mask)
+    cv2.imwrite(str(path.with_name("003.png")), np.zeros_like(mask))
+    path.with_name("004.png").unlink()
+    write_shards(Dataset(tmp_path / "root"), tmp_path / "out")
+    files = Shards(tmp_path / "out").files(0)
+    np.testing.assert_array_equal(files.read_packed_mask(1), mask)
+    assert files.read_packed_mask(2) is files.read_packed_mask(3) is None
+    assert files.head.boxes_xywh[2] is files.head.boxes_xywh[3] is None
+    place = files.head.masks[1]
+    assert place is not None and (place.left, place.top, place.height) == (0, 5, fakes.HEIGHT - 5)
+    shard = tmp_path / "out" / "shard-000000.tar"
+    data = bytearray(shard.read_bytes())
+    data[files.start + place.offset] ^= 255
+    shard.write_bytes(data)
+    with pytest.raises(FormatError, match=r"002\.jpg.*packed mask is damaged"):
+        Shards(tmp_path / "out").files(0).read_packed_mask(1)
+
+
 def test_the_index_gives_the_place_of_every_file(tmp_path: Path) -> None:
     """A tool that knows nothing but Parquet finds one image."""
     import duckdb

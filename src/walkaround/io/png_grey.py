@@ -38,8 +38,8 @@ def decode_grey_png(data: bytes) -> NDArray[Any] | None:
     step = depth // 8
     size = height * (1 + width * step)
     try:
-        raw = _inflate(_image_data(data), size)
-    except (zlib.error, struct.error, ValueError):
+        raw = inflate(_image_data(data), size)
+    except (struct.error, ValueError):
         return None
     if len(raw) != size:
         return None
@@ -81,16 +81,24 @@ def _image_data(data: bytes) -> bytes:
         at = end
 
 
-def _inflate(packed: bytes, size: int) -> bytes:
-    """Unpack no more than ``size`` bytes and one."""
+def inflate(packed: bytes, size: int) -> bytes:
+    """Unpack what zlib packed, no more than ``size`` bytes and one.
+
+    Raises
+    ------
+    ValueError
+        It is damaged.
+    """
+    library: Any = zlib
     try:
-        from zlib_ng import zlib_ng as fast
+        from zlib_ng import zlib_ng
+
+        library = zlib_ng
     except ImportError:
-        return zlib.decompressobj().decompress(packed, size + 1)
-    broken: Any = fast.error
+        pass
     try:
-        unpacked: bytes = fast.decompressobj().decompress(packed, size + 1)
-    except broken as error:
+        unpacked: bytes = library.decompressobj().decompress(packed, size + 1)
+    except library.error as error:
         raise ValueError(str(error)) from error
     return unpacked
 

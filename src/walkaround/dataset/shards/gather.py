@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 from walkaround.dataset.readers.files import SceneFiles
 from walkaround.dataset.readers.scan import FILES, IMAGE_SUFFIXES, PARTS
 from walkaround.dataset.readers.scene import Scene
-from walkaround.dataset.shards.layout import BoxXywh, Head, PackedFile, padding
+from walkaround.dataset.shards.layout import BoxXywh, Head, PackedFile, PackedMask, padding
 from walkaround.dataset.shards.options import ShardOptions
 from walkaround.errors import FormatError, WalkaroundError
 from walkaround.io.colmap import write_sparse_model
 from walkaround.io.image import decode_stored
 from walkaround.io.png_grey import decode_mask
-from walkaround.types import Camera, SparseModel, View
+from walkaround.types import ByteArray, Camera, SparseModel, View
 
 _MAX_DEPTH = 8
 _NOT_RESIZED = ("sparse/", "report.html")
@@ -42,11 +43,13 @@ class Gathered:
     head: Head
     contents: tuple[bytes, ...]
     """Of ``head.files``. Their offsets are set when it is known how long the members' headers are."""
+    masks: bytes
+    """Of ``head.masks``, whose offsets count in it until then."""
 
     @property
     def num_bytes(self) -> int:
         """About what it takes in a shard."""
-        return sum(1024 + len(data) + padding(len(data)) for data in self.contents)
+        return sum(1024 + len(data) + padding(len(data)) for data in (*self.contents, self.masks))
 
 
 def gather(scene: Scene, options: ShardOptions) -> Gathered:
@@ -61,7 +64,8 @@ def gather(scene: Scene, options: ShardOptions) -> Gathered:
     """
     contents = {path: scene.files.read(path) for path in scene_paths(scene.files)}
     views, problem = _views(scene)
-    boxes = tuple(_box_of_mask(scene, view, contents) for view in views)
+    decoded = (_decoded_mask(scene, view, contents) for view in views)
+    boxes, masks, packed = _boxes_and_masks(decoded, pack=options.resize is None)
     depth_scale, record_problem = _depth_scale(scene)
     if options.resize is not None:
         views, boxes, contents = _resized(views, boxes, contents, options)
@@ -79,10 +83,11 @@ def gather(scene: Scene, options: ShardOptions) -> Gathered:
         images=tuple(view.frame.image for view in views),
         cam_from_world=np.stack([view.cam_from_world for view in views]) if views else np.zeros((0, 4, 4)),
         boxes_xywh=boxes,
+        masks=masks,
         files=files,
         problem=" ".join(text for text in (problem, record_problem) if text),
     )
-    return Gathered(head=head, contents=tuple(contents.values()))
+    return Gathered(head=head, contents=tuple(contents.values()), masks=packed)
 
 
 def scene_paths(files: SceneFiles) -> list[str]:
@@ -122,17 +127,36 @@ def _depth_scale(scene: Scene) -> tuple[float | None, str]:
         return None, str(error)
 
 
-def _box_of_mask(scene: Scene, view: View, contents: dict[str, bytes]) -> BoxXywh | None:
-    """Return the box of a view's mask in pixels of its camera."""
+def _decoded_mask(scene: Scene, view: View, contents: dict[str, bytes]) -> ByteArray | None:
+    """Return a view's mask in the size of its camera; None without one that can be read."""
     name = scene.mask_name(view.frame.image)
     data = None if name is None else contents.get(f"masks/{name}")
     mask = None if data is None else decode_mask(data)
-    if mask is None:
-        return None
     size_wh = (view.camera.width, view.camera.height)
-    if mask.shape[1::-1] != size_wh:
+    if mask is not None and mask.shape[1::-1] != size_wh:
         mask = np.asarray(cv2.resize(mask, size_wh, interpolation=cv2.INTER_LINEAR))
-    return box_of(mask)
+    return mask
+
+
+def _boxes_and_masks(
+    decoded: Iterable[ByteArray | None], *, pack: bool
+) -> tuple[tuple[BoxXywh | None, ...], tuple[PackedMask | None, ...], bytes]:
+    """Return the box of each mask, where its packed values lie, and these."""
+    boxes: list[BoxXywh | None] = []
+    masks: list[PackedMask | None] = []
+    packed = bytearray()
+    for mask in decoded:
+        box = None if mask is None else box_of(mask)
+        boxes.append(box)
+        if mask is None or box is None or not pack:
+            masks.append(None)
+            continue
+        left, top, width, height = (int(number) for number in cv2.boundingRect(mask))
+        data = zlib.compress(mask[top : top + height, left : left + width].tobytes())
+        place = {"left": left, "top": top, "width": width, "height": height}
+        masks.append(PackedMask(offset=len(packed), size=len(data), **place))
+        packed += data
+    return tuple(boxes), tuple(masks), bytes(packed)
 
 
 def _resized(

@@ -7,6 +7,7 @@ makes them one sample for the package ``webdataset``::
     17/0b00c3.images.001.jpg       the scene's files, as they are
     17/0b00c3.masks.001.png
     17/0b00c3.sparse.0.images.bin
+    17/0b00c3.masks.packed         the masks once more, quicker to read; not of resized images
 
 Whoever has the head's offset (the index has it) reads any file of the scene with one seek. Paths and check
 sums are in the head, so the members' names need not be taken apart again.
@@ -17,7 +18,7 @@ from __future__ import annotations
 import json
 import string
 import tarfile
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from walkaround.types import CAMERA_MODELS, Camera, FloatArray
 
 SHARD_VERSION = 1
 HEAD_SUFFIX = "scene.json"
+MASKS_SUFFIX = "masks.packed"
 INDEX_NAME = "index.parquet"
 DESCRIPTION_NAME = "shards.json"
 ROOT_FOLDER = "root"
@@ -72,6 +74,19 @@ class PackedFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PackedMask:
+    """A view's mask once more, quicker to read than a PNG: the values of its box above zero, by zlib."""
+
+    offset: int
+    """As in :class:`PackedFile`."""
+    size: int
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Head:
     """What the first member of a sample says."""
 
@@ -87,6 +102,8 @@ class Head:
     cam_from_world: FloatArray  # (V, 4, 4)
     boxes_xywh: tuple[BoxXywh | None, ...]
     """Of the mask's pixels above one half, a view; None without a mask or such pixels."""
+    masks: tuple[PackedMask | None, ...]
+    """One a view; None where the mask's own file has to do."""
     files: tuple[PackedFile, ...]
     problem: str = ""
     """Why there are no views, when the scene has broken ones."""
@@ -104,7 +121,7 @@ def sample_key(class_label: str, instance_id: str) -> str:
 
 def member_suffixes(paths: list[str]) -> list[str]:
     """Return what follows the key in the members' names: dots for slashes, lower case, all different."""
-    taken = {HEAD_SUFFIX}
+    taken = {HEAD_SUFFIX, MASKS_SUFFIX}
     suffixes = []
     for path in paths:
         plain = path.replace("/", ".").lower()
@@ -148,6 +165,7 @@ def encode_head(head: Head) -> bytes:
         "camera_of": [numbers[camera] for camera in head.cameras],
         "cam_from_world": head.cam_from_world[:, :3].reshape(len(head.images), 12).tolist(),
         "boxes_xywh": [None if box is None else list(box) for box in head.boxes_xywh],
+        "masks": [None if mask is None else list(astuple(mask)) for mask in head.masks],
         "files": [[file.path, file.offset, file.size, file.crc] for file in head.files],
         "problem": head.problem,
     }
@@ -184,8 +202,9 @@ def _head(value: dict[str, Any]) -> Head:
         poses[:, :3] = np.array(value["cam_from_world"], dtype=np.float64).reshape(len(images), 3, 4)
     boxes = tuple(None if box is None else _box(box) for box in value["boxes_xywh"])
     cameras = tuple(known[number] for number in value["camera_of"])
-    if not len(images) == len(boxes) == len(cameras):
-        raise ValueError("images, boxes_xywh and camera_of have different lengths")
+    masks = tuple(None if mask is None else _mask(mask) for mask in value["masks"])
+    if not len(images) == len(boxes) == len(cameras) == len(masks):
+        raise ValueError("images, boxes_xywh, camera_of and masks have different lengths")
     scale = value["depth_scale"]
     return Head(
         class_label=str(value["class_label"]),
@@ -197,6 +216,7 @@ def _head(value: dict[str, Any]) -> Head:
         images=images,
         cam_from_world=poses,
         boxes_xywh=boxes,
+        masks=masks,
         files=tuple(
             PackedFile(path=str(path), offset=int(offset), size=int(size), crc=int(crc))
             for path, offset, size, crc in value["files"]
@@ -215,6 +235,11 @@ def _camera(value: dict[str, Any]) -> Camera:
 def _box(value: list[int]) -> BoxXywh:
     x, y, width, height = (int(number) for number in value)
     return x, y, width, height
+
+
+def _mask(value: list[int]) -> PackedMask:
+    offset, size, left, top, width, height = (int(number) for number in value)
+    return PackedMask(offset=offset, size=size, left=left, top=top, width=width, height=height)
 
 
 def _escaped(name: str) -> str:

@@ -28,7 +28,8 @@ from walkaround.dataset.shards.layout import (
 from walkaround.dataset.shards.place import Place, local_place
 from walkaround.errors import FormatError
 from walkaround.io.image import natural_key
-from walkaround.types import BoolArray, IntArray
+from walkaround.io.png_grey import inflate
+from walkaround.types import BoolArray, ByteArray, IntArray
 
 _NUMBERS = (
     "class_number",
@@ -81,6 +82,31 @@ class ShardFiles:
                 f"{self.where(path)} is damaged (its checksum is another). Copy the shard again."
             )
         return data
+
+    def read_packed_mask(self, view: int) -> ByteArray | None:
+        """Return a view's mask (H, W), the values of its file in the size of its camera; None without one.
+
+        Raises
+        ------
+        FormatError
+            It is damaged.
+        """
+        mask = self.head.masks[view]
+        if mask is None:
+            return None
+        packed = self.place.read(shard_name(self.shard), self.start + mask.offset, mask.size)
+        try:
+            values = np.frombuffer(inflate(packed, mask.width * mask.height), np.uint8)
+            camera = self.head.cameras[view]
+            out = np.zeros((camera.height, camera.width), np.uint8)
+            rows, columns = (
+                slice(at, at + n) for at, n in ((mask.top, mask.height), (mask.left, mask.width))
+            )
+            out[rows, columns] = values.reshape(mask.height, mask.width)
+        except ValueError as error:
+            image = self.head.images[view]
+            raise FormatError(f"{self.where(image)}: its packed mask is damaged ({error}).") from error
+        return out
 
     def where(self, path: str) -> str:
         return (

@@ -26,6 +26,7 @@ from walkaround.dataset.shards.layout import (
     HEAD_SUFFIX,
     INDEX_COLUMNS,
     INDEX_NAME,
+    MASKS_SUFFIX,
     ROOT_FOLDER,
     SHARD_VERSION,
     encode_head,
@@ -223,11 +224,18 @@ def _write_sample(file: BinaryIO, scene: Gathered, shard: int) -> dict[str, Any]
     for packed, header in zip(head.files, headers, strict=True):
         placed.append(dataclasses.replace(packed, offset=offset + len(header)))
         offset += len(header) + packed.size + padding(packed.size)
-    head = dataclasses.replace(head, files=tuple(placed))
+    members = list(zip(headers, scene.contents, strict=True))
+    masks = head.masks
+    if scene.masks:
+        header = member_header(f"{key}.{MASKS_SUFFIX}", len(scene.masks))
+        members.append((header, scene.masks))
+        start = offset + len(header)
+        masks = tuple(m and dataclasses.replace(m, offset=start + m.offset) for m in masks)
+    head = dataclasses.replace(head, files=tuple(placed), masks=masks)
     data = encode_head(head)
     sample_offset = file.tell()
     first = member_header(f"{key}.{HEAD_SUFFIX}", len(data))
-    for header, content in ((first, data), *zip(headers, scene.contents, strict=True)):
+    for header, content in ((first, data), *members):
         file.write(header)
         file.write(content)
         file.write(bytes(padding(len(content))))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from walkaround.dataset.shards.gather import box_of
 from walkaround.dataset.shards.layout import BoxXywh
+from walkaround.dataset.shards.read import ShardFiles
 from walkaround.dataset.torch.crop import (
     Crop,
     cut,
@@ -70,7 +71,7 @@ def load_view(posed: PosedScene, number: int, options: ViewOptions, rng: np.rand
     undo = bends and options.distortion == "undistort"
     needs_box = options.crop == "object"
     box = _known_box(posed, number, size_wh) if needs_box else None
-    mask = _read_mask(posed, image, size_wh) if options.masks or (needs_box and box is None) else None
+    mask = _read_mask(posed, number, size_wh) if options.masks or (needs_box and box is None) else None
     if needs_box and box is None:
         box = None if mask is None else box_of(mask)
         if box is None:
@@ -138,9 +139,13 @@ def _decode(data: bytes, reduction: int, image: str) -> ByteArray:
     return pixels
 
 
-def _read_mask(posed: PosedScene, image: str, size_wh: tuple[int, int]) -> ByteArray:
+def _read_mask(posed: PosedScene, number: int, size_wh: tuple[int, int]) -> ByteArray:
     """Return a mask (H, W), 0..255, in the image's size."""
-    scene = posed.scene
+    scene, image = posed.scene, posed.images[number]
+    if isinstance(scene.files, ShardFiles):
+        packed = scene.files.read_packed_mask(number)
+        if packed is not None and packed.shape[1::-1] == size_wh:
+            return packed
     name = scene.mask_name(image)
     if name is None:
         raise FormatError(f"images/{image} has no mask")
