@@ -25,6 +25,8 @@ _COMMANDS = {
     "splits": "divide a dataset for training, validation and test",
     "export": "write scenes in the format of another tool",
     "import": "take images that come with cameras into a dataset",
+    "shard": "pack a dataset into WebDataset tars with an index",
+    "unshard": "unpack shards: the same files again",
     "simulate": "render a walk-around of an object with known truth",
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
@@ -38,6 +40,8 @@ _AFTER_INTERRUPT = {
     "demo": _CONTINUES,
     "import": _CONTINUES,
     "export": "the scenes before are written; --overwrite writes them again",
+    "shard": "the same command continues after the last finished shard",
+    "unshard": "the same command continues after the last finished scene",
 }
 
 
