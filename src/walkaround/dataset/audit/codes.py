@@ -68,9 +68,9 @@ KINDS: tuple[FindingKind, ...] = (
     FindingKind(code="points_behind", severity="error", repair="cameras",
                 text="Cameras see points that lie behind them."),
     FindingKind(code="poses_disagree", severity="error", repair="cameras",
-                text="Points project far from where images show them: poses of another scene, inverted or mixed up."),
+                text="Points project far from where images show them: poses of another scene, or inverted."),
     FindingKind(code="disconnected_model", severity="error", repair="cameras",
-                text="The cameras fall into parts that share no points: nobody knows how these lie to each other."),
+                text="The cameras fall into parts that share no points; how these lie to each other is unknown."),
     FindingKind(code="no_points", severity="note", repair="",
                 text="There are cameras without any sparse points; their poses cannot be checked."),
     # masks
