@@ -23,6 +23,9 @@ _COMMANDS = {
     "stats": "show classes, scores, reasons, time and size of a dataset",
     "duplicates": "find captures and objects that a dataset holds twice",
     "splits": "divide a dataset for training, validation and test",
+    "audit": "look at every scene of a dataset for what is missing, broken or cannot be right",
+    "repair": "make what an audit found right, in a tree beside the dataset",
+    "verify": "check a dataset against its own records and checksums",
     "simulate": "render a walk-around of an object with known truth",
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
@@ -31,7 +34,7 @@ _COMMANDS = {
 }
 
 _CONTINUES = "the same command continues after the last finished stage"
-_AFTER_INTERRUPT = {"build": _CONTINUES, "demo": _CONTINUES}
+_AFTER_INTERRUPT = {"build": _CONTINUES, "demo": _CONTINUES, "repair": "the same command goes on"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,7 +91,8 @@ def _overview() -> str:
         "  --help     print this; `walkaround COMMAND --help` lists a command's options\n\n"
         "exit codes: 0 accepted, 3 rejected with reasons, 2 wrong usage or unreadable input,\n"
         "  1 the build's process was aborted, killed or out of time, 130 interrupted;\n"
-        "  of a batch 0 all accepted, 3 some rejected, 1 some failed (their processes died)"
+        "  of a batch 0 all accepted, 3 some rejected, 1 some failed (their processes died);\n"
+        "  of audit, repair and verify 0 nothing is left, 3 something is"
     )
 
 

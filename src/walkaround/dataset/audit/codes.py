@@ -70,7 +70,7 @@ KINDS: tuple[FindingKind, ...] = (
     FindingKind(code="poses_disagree", severity="error", repair="cameras",
                 text="Points project far from where images show them: poses of another scene, or inverted."),
     FindingKind(code="disconnected_model", severity="error", repair="cameras",
-                text="The cameras fall into parts that share no points; how these lie to each other is unknown."),
+                text="The cameras fall into parts that share no points and lie anyhow to each other."),
     FindingKind(code="no_points", severity="note", repair="",
                 text="There are cameras without any sparse points; their poses cannot be checked."),
     # masks

@@ -7,7 +7,7 @@ import numpy as np
 from walkaround.dataset.audit.finding import Finding, make_finding
 from walkaround.dataset.readers.scene import SPARSE
 from walkaround.io.colmap_tracks import RawImage, RawModel
-from walkaround.types import BoolArray, FloatArray, IntArray
+from walkaround.types import FloatArray, IntArray
 
 MIN_PARALLAX = 0.01
 """The cameras' spread over their distance to the points; a walk of 20 degrees has about 0.1."""
@@ -40,7 +40,7 @@ def check_geometry(
     bad = bad_poses(model.images)
     if bad:
         return [make_finding(key, "bad_pose", where, bad)]
-    finite: BoolArray = np.isfinite(model.points_in_world).all(axis=1)
+    finite = np.atleast_1d(np.isfinite(model.points_in_world).all(axis=1))
     if not finite.all():
         said = f"{int((~finite).sum())} of {len(finite)} points"
         return [make_finding(key, "bad_points", [f"{SPARSE}/points3D.bin"], said)]

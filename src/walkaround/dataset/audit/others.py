@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -10,18 +11,19 @@ import numpy as np
 from walkaround.dataset.audit.finding import Finding, make_finding
 from walkaround.dataset.readers.scene import Scene
 from walkaround.errors import FormatError
-from walkaround.types import BoolArray
 
 
-def check_depth(scene: Scene, sizes_wh: dict[str, tuple[int, int]], *, decode: bool) -> list[Finding]:
+def check_depth(
+    scene: Scene, sizes_wh: dict[str, tuple[int, int]], registered: Iterable[str], *, decode: bool
+) -> list[Finding]:
     """Check the depth maps of our own datasets: there for every image with a camera, 16 bit, its size."""
     key = (scene.class_label, scene.instance_id)
     names = set(scene.files.names("depth"))
-    if not names or not _has_record(scene):
+    if not names or scene.record is None:
         return []
     bad: dict[str, str] = {}
     absent = []
-    for image in (frame.image for frame in (scene.record.frames if scene.record else ()) if frame.registered):
+    for image in sorted(registered):
         path = f"depth/{PurePosixPath(image).stem}.png"
         if image not in sizes_wh:
             continue
@@ -38,13 +40,6 @@ def check_depth(scene: Scene, sizes_wh: dict[str, tuple[int, int]], *, decode: b
         files = list(bad)
         findings.append(make_finding(key, "broken_depth", files, bad[files[0]]))
     return findings
-
-
-def _has_record(scene: Scene) -> bool:
-    try:
-        return scene.record is not None
-    except FormatError:
-        return False
 
 
 def _broken_depth(scene: Scene, path: str, image: str, size_wh: tuple[int, int], *, decode: bool) -> str:
@@ -76,7 +71,7 @@ def check_cloud(scene: Scene) -> list[Finding]:
     else:
         if cloud is None:
             return []
-        finite: BoolArray = np.isfinite(cloud.points_in_world).all(axis=1)
+        finite = np.atleast_1d(np.isfinite(cloud.points_in_world).all(axis=1))
         if len(finite) and finite.all():
             return []
         said = f"{int((~finite).sum())} of {len(finite)} points are not finite" if len(finite) else "0 points"

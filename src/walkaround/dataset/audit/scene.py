@@ -42,7 +42,7 @@ def audit_scene(
         *images.findings,
         *cameras.findings,
         *check_masks(scene, images.sizes_wh, cameras, options),
-        *check_depth(scene, images.sizes_wh, decode=options.decode),
+        *check_depth(scene, images.sizes_wh, (cameras.file_of or {}).values(), decode=options.decode),
         *check_cloud(scene),
     ]
 

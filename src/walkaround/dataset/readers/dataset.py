@@ -23,7 +23,7 @@ from walkaround.dataset.readers.index import (
     read_catalog_index,
     read_row,
 )
-from walkaround.dataset.readers.overlay import overlay_of, repaired_parts
+from walkaround.dataset.readers.overlay import overlay_of, with_repairs
 from walkaround.dataset.readers.scan import find_mask_tree
 from walkaround.dataset.readers.scene import Scene
 from walkaround.dataset.rows import CATALOG_NAME
@@ -185,6 +185,12 @@ class Dataset(Sequence[Scene]):
         keys = (key.removesuffix(".pcd") for key in listed)
         return self.select(key for key in keys if key in self)
 
+    def without_overlay(self) -> Dataset:
+        """Return the same scenes as they were downloaded, without repairs."""
+        part = self._part(self._numbers)
+        part.overlay = None
+        return part
+
     def _part(self, numbers: IntArray) -> Dataset:
         part = object.__new__(Dataset)
         part.__dict__.update({name: value for name, value in self.__dict__.items() if name != "_by_id"})
@@ -231,17 +237,16 @@ class Dataset(Sequence[Scene]):
         label, instance_id = self._index.key(number)
         class_id, class_name = self._index.class_names.get(label, (None, None))
         files = self._files(number, label, instance_id)
-        parts: dict[str, Mount] = {}
+        repaired: tuple[str, ...] = ()
         if self.overlay is not None:
-            parts = repaired_parts(self.overlay / label / instance_id)
-            files = MountedFiles(files, parts) if parts else files
+            files, repaired = with_repairs(files, self.overlay / label / instance_id)
         return Scene(
             class_label=label,
             instance_id=instance_id,
             files=files,
             class_id=class_id,
             class_name=class_name,
-            repaired=tuple(parts),
+            repaired=repaired,
         )
 
     def _files(self, number: int, label: str, instance_id: str) -> SceneFiles:
