@@ -79,7 +79,7 @@ def repair_scene(
     -------
     dict
         ``status``: ``repaired``, ``partly`` (``remaining`` says what is left), ``failed`` (``message`` says
-        why) or ``clean`` (nothing to do, nothing written); ``passed_over`` is true when an earlier call did it.
+        why) or ``clean`` (nothing to do, nothing written); ``passed_over`` is true when it was done before.
 
     Raises
     ------

@@ -88,7 +88,8 @@ def _section(code: str, summary: Summary, dataset: Dataset) -> str:
     figures = "".join(_figure(finding, dataset) for finding in summary.samples[code])
     more = summary.scenes[code] - len(summary.samples[code])
     rest = f'<p class="s">and {more:,} more scenes: see findings.parquet</p>' if more > 0 else ""
-    return f'<h2 id="{code}"><code>{code}</code></h2><p>{escape(kind.text)}</p><div class="g">{figures}</div>{rest}'
+    head = f'<h2 id="{code}"><code>{code}</code></h2><p>{escape(kind.text)}</p>'
+    return f'{head}<div class="g">{figures}</div>{rest}'
 
 
 def _figure(finding: Finding, dataset: Dataset) -> str:
