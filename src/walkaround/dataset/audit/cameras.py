@@ -36,7 +36,8 @@ class CamerasFound:
     @property
     def trusted(self) -> bool:
         """True when masks can be compared across views."""
-        return self.model is not None and not any(f.repair == "cameras" for f in self.findings)
+        doubtful = any(f.repair == "cameras" or f.code == "wrong_camera_size" for f in self.findings)
+        return self.model is not None and not doubtful
 
 
 def check_cameras(scene: Scene, sizes_wh: dict[str, tuple[int, int]]) -> CamerasFound:

@@ -44,14 +44,14 @@ def check_geometry(
     if not finite.all():
         said = f"{int((~finite).sum())} of {len(finite)} points"
         return [make_finding(key, "bad_points", [f"{SPARSE}/points3D.bin"], said)]
-    findings = []
     poses = [pose_of(image) for image in model.images]
     parallax = relative_spread(poses, model.points_in_world)
     if parallax is not None and parallax < MIN_PARALLAX:
         said = f"the cameras' spread is {parallax:.2g} of their distance to the points"
-        findings.append(make_finding(key, "no_parallax", where, said))
+        return [make_finding(key, "no_parallax", where, said)]
     if not len(finite):
-        return [*findings, make_finding(key, "no_points", [f"{SPARSE}/points3D.bin"], "0 points")]
+        return [make_finding(key, "no_points", [f"{SPARSE}/points3D.bin"], "0 points")]
+    findings = []
     behind, errors = _fit(model, poses)
     if behind > MAX_BEHIND:
         said = f"{behind:.0%} of the observations lie behind their camera"

@@ -47,9 +47,11 @@ def check_masks(
             bad.setdefault(code, {})[f"masks/{name}"] = said
         elif mask is not None:
             small[image] = mask
+    for image in inverted(small):
+        bad.setdefault("inverted_mask", {})[f"masks/{there[image]}"] = "it covers the image's border"
+        del small[image]
     for image, said in _contradicting(small, cameras).items():
-        code = "inverted_mask" if is_inverted(small[image]) else "masks_disagree"
-        bad.setdefault(code, {})[f"masks/{there[image]}"] = said
+        bad.setdefault("masks_disagree", {})[f"masks/{there[image]}"] = said
     for code, items in bad.items():
         files = list(items)
         repair = None
@@ -81,10 +83,14 @@ def _check_mask(scene: Scene, path: str, size_wh: tuple[int, int]) -> tuple[str,
     return "", "", np.asarray(values > 127)
 
 
-def is_inverted(mask: BoolArray) -> bool:
-    """Return whether a mask that contradicts the others covers the border."""
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    return float(border.mean()) >= INVERTED_BORDER
+def inverted(small: dict[str, BoolArray]) -> list[str]:
+    """Return the masks that cover the border; all of them when all do, for an object has surroundings."""
+    shares = {image: _border_share(mask) for image, mask in small.items()}
+    return [image for image, share in shares.items() if share >= INVERTED_BORDER]
+
+
+def _border_share(mask: BoolArray) -> float:
+    return float(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean())
 
 
 def _contradicting(small: dict[str, BoolArray], cameras: CamerasFound) -> dict[str, str]:
