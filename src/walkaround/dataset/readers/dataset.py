@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 
 from walkaround.dataset.database import READ_ERRORS, connect
+from walkaround.dataset.description import read_description
 from walkaround.dataset.query import guard, said
 from walkaround.dataset.readers.files import FolderFiles, Member, Mount, MountedFiles, SceneFiles, ZipFiles
 from walkaround.dataset.readers.index import (
@@ -79,6 +80,8 @@ class Dataset(Sequence[Scene]):
             raise FormatError(f"The mask tree {self.masks_root} does not exist.")
         place = overlay_of(self.root) if overlay == "auto" else Path(overlay) if overlay else None
         self.overlay = place if place is not None and place.is_dir() else None
+        if self.root.is_dir():
+            read_description(self.root)  # of another version: said now
         if (self.root / CATALOG_NAME).is_file():
             self._index = read_catalog_index(self.root)
         else:

@@ -13,6 +13,7 @@ from typing import Any
 
 from walkaround.dataset.readers.files import FolderFiles, Mount, MountedFiles, SceneFiles, WithoutFiles
 from walkaround.dataset.readers.scan import FILES, PARTS
+from walkaround.dataset.schema import check_version
 from walkaround.errors import FormatError
 
 REPAIR_NAME = "repair.json"
@@ -39,10 +40,9 @@ def read_repair(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict) or value.get("schema_version") != REPAIR_VERSION:
-        raise FormatError(
-            f"{path} has no schema_version {REPAIR_VERSION}. Repair again, or upgrade walkaround."
-        )
+    if not isinstance(value, dict):
+        raise FormatError(f"{path} is no JSON object. Repair again.")
+    check_version(value, str(path), known=REPAIR_VERSION, older="Repair again.")
     parts = value.get("parts")
     if not isinstance(parts, list) or not set(parts) <= {*PARTS, *FILES}:
         raise FormatError(f"{path}: parts is {parts!r:.80}, expected some of {', '.join((*PARTS, *FILES))}.")
