@@ -211,6 +211,7 @@ class _Repair:
         if "masks" in self.actions:
             self._compute_masks()
         elif "resize" in self.actions:
+            self.taken.append("resize")
             self._part("masks")
             write_masks_part(self.scene, self.findings, None, self.work / "out" / "masks")
         if self.actions & {"depth", "cloud"}:

@@ -101,6 +101,11 @@ def _resize(model: Any, scene: Scene) -> None:
             camera.width, camera.height = size_wh
         else:
             camera.rescale(*size_wh)
+            scale = np.array(size_wh) / (raw.width, raw.height)
+            for image in model.images.values():
+                if image.camera_id == camera_id:
+                    for point in image.points2D:
+                        point.xy = point.xy * scale
 
 
 def write_masks_part(

@@ -80,9 +80,8 @@ class Dataset(Sequence[Scene]):
             raise FormatError(f"The mask tree {self.masks_root} does not exist.")
         place = overlay_of(self.root) if overlay == "auto" else Path(overlay) if overlay else None
         self.overlay = place if place is not None and place.is_dir() else None
-        if self.root.is_dir():
-            read_description(self.root)  # of another version: said now
         if (self.root / CATALOG_NAME).is_file():
+            read_description(self.root)  # of another version: said now
             self._index = read_catalog_index(self.root)
         else:
             keep_at = Path(index) if index is not None else None
