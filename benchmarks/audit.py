@@ -1,9 +1,9 @@
 """Audit and repair: faults found, alarms without one, repairs, and speed: ``python benchmarks/audit.py``.
 
-Captures are simulated and built (with the shared data, ``--data`` or WALKAROUND_TEST_DATA, the bunny too), laid out
-as MVImgNet 2.0 does, and copied. ``--faults`` plants every fault of tests/planting.py into a copy of its own (30 and
-more, of more than 12 kinds), audits, repairs and audits again. ``--speed`` measures images a second on clean copies,
-by header and decoded, with all processes together; CPU seconds are counted as well, for busy machines.
+Captures are simulated and built (with the shared data, ``--data`` or WALKAROUND_TEST_DATA, the bunny too),
+laid out as MVImgNet 2.0 does, and copied. ``--faults`` plants every fault of tests/planting.py into a copy of
+its own, audits, repairs and audits again. ``--speed`` measures images a second on clean copies, by header and
+decoded, all processes together; CPU seconds are counted as well, for busy machines.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def build_bases(scratch: Path, arguments: Arguments) -> list[Path]:
     sources = []
     for number, name in enumerate(("figurine", "vase")):
         options = SimulateOptions(object=name, size=arguments.size, num_frames=24, seed=number)
-        sources.append(simulate_capture(scratch / f"capture-{name}", options=options).video)
+        sources.append(simulate_capture(scratch / f"capture-{name}", options=options).video_path)
     data = arguments.data or Path(os.environ.get("WALKAROUND_TEST_DATA", ""))
     if (data / "truth" / "bunny" / "images").is_dir():
         sources.append(data / "truth" / "bunny" / "images")
@@ -114,9 +114,7 @@ def build_bases(scratch: Path, arguments: Arguments) -> list[Path]:
     for source in sources:
         record = build_sequence(source, scratch / "built", options=BuildOptions())
         folders.append(scratch / "built" / record.class_label / record.instance_id)
-        print(
-            f"built {source.name}: {record.status}, {sum(frame.registered for frame in record.frames)} cameras"
-        )
+        print(f"built {source.name}: {record.status}, {record.scores.get('registered_share')} registered")
     return folders
 
 
@@ -144,14 +142,14 @@ def measure_speed(root: Path, arguments: Arguments) -> None:
     """Print images a second of clean copies of the largest capture there is, 1280 x 720 or so."""
     options = SimulateOptions(object="figurine", size=(1280, 720), num_frames=30)
     capture = simulate_capture(root.with_name("capture-720p"), options=options)
-    record = build_sequence(capture.video, root.with_name("built-720p"), options=BuildOptions())
+    record = build_sequence(capture.video_path, root.with_name("built-720p"), options=BuildOptions())
     base = root.with_name("built-720p") / record.class_label / record.instance_id
     for number in range(arguments.scenes):
         copy(base, root / "240" / f"{number:05d}")
     dataset = Dataset(root)
     megabytes = sum(path.stat().st_size for path in (base / "images").iterdir()) / 1e6 / len(record.frames)
     print(
-        f"{len(dataset)} scenes of {len(record.frames)} images 1280 x 720, {megabytes:.2f} MB each, with masks"
+        f"{len(dataset)} scenes of {len(record.frames)} images 1280 x 720, {megabytes:.2f} MB each, and masks"
     )
     for decode in (False, True):
         start, cpu = time.perf_counter(), cpu_s()
