@@ -23,6 +23,9 @@ _COMMANDS = {
     "stats": "show classes, scores, reasons, time and size of a dataset",
     "duplicates": "find captures and objects that a dataset holds twice",
     "splits": "divide a dataset for training, validation and test",
+    "audit": "look at every scene of a dataset for what is missing, broken or cannot be right",
+    "repair": "make what an audit found right, in a tree beside the dataset",
+    "verify": "check a dataset against its own records and checksums",
     "export": "write scenes in the format of another tool",
     "import": "take images that come with cameras into a dataset",
     "shard": "pack a dataset into WebDataset tars with an index",
@@ -39,6 +42,7 @@ _AFTER_INTERRUPT = {
     "build": _CONTINUES,
     "demo": _CONTINUES,
     "import": _CONTINUES,
+    "repair": "the same command goes on",
     "export": "the scenes before are written; --overwrite writes them again",
     "shard": "the same command continues after the last finished shard",
     "unshard": "the same command continues after the last finished scene",
@@ -100,7 +104,8 @@ def _overview() -> str:
         "  --help     print this; `walkaround COMMAND --help` lists a command's options\n\n"
         "exit codes: 0 accepted, 3 rejected with reasons, 2 wrong usage or unreadable input,\n"
         "  1 the build's process was aborted, killed or out of time, 130 interrupted;\n"
-        "  of a batch 0 all accepted, 3 some rejected, 1 some failed (their processes died)"
+        "  of a batch 0 all accepted, 3 some rejected, 1 some failed (their processes died);\n"
+        "  of audit, repair and verify 0 nothing is left, 3 something is"
     )
 
 

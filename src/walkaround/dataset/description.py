@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from walkaround.dataset.classes import ClassTable
-from walkaround.dataset.schema import SCHEMA_VERSION, SequenceRecord, check_text
+from walkaround.dataset.schema import SCHEMA_VERSION, SequenceRecord, check_text, check_version
 from walkaround.errors import FormatError
 from walkaround.io.atomic import write_json
 
@@ -30,8 +30,9 @@ def read_description(root: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{path} is not JSON: {error}. Mend or remove it.") from error
-    if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
-        raise FormatError(f"{path} has no schema_version {SCHEMA_VERSION}. Mend or remove it.")
+    if not isinstance(value, dict):
+        raise FormatError(f"{path} is no JSON object. Mend or remove it.")
+    check_version(value, str(path), known=SCHEMA_VERSION, older="Mend or remove it; a build writes it again.")
     check_text(value, str(path))
     classes = value.get("classes", [])
     if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):

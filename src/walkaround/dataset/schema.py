@@ -133,12 +133,7 @@ def record_from_dict(value: Any, *, where: str = RECORD_NAME) -> SequenceRecord:
     """
     if not isinstance(value, dict):
         raise FormatError(f"{where}: expected a JSON object, found {type(value).__name__}.")
-    version = value.get("schema_version")
-    if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise FormatError(
-            f"{where}: schema_version is {version!r}, this walkaround reads {SCHEMA_VERSION}. "
-            "Upgrade walkaround, or build the sequence again."
-        )
+    check_version(value, where, known=SCHEMA_VERSION, older="Build the sequence again.")
     check_text(value, where)
     record = _read_dataclass(SequenceRecord, value, where)
     if record.status not in STATUSES:
@@ -157,6 +152,30 @@ def record_from_dict(value: Any, *, where: str = RECORD_NAME) -> SequenceRecord:
             if name.startswith("/") or "\0" in name or ".." in name.split("/"):
                 raise FormatError(f"{where}: output {name!r} leaves the sequence folder.")
     return record
+
+
+def check_version(value: dict[str, Any], where: str, *, known: int, older: str) -> None:
+    """Refuse data of another schema version than ``known``.
+
+    Parameters
+    ----------
+    older
+        What to do with data of an older version.
+
+    Raises
+    ------
+    FormatError
+        It is older or newer, or has no version.
+    """
+    version = value.get("schema_version")
+    if version == known and not isinstance(version, bool):
+        return
+    said = f"{where}: schema_version is {version!r}, this walkaround reads {known}."
+    if isinstance(version, int) and not isinstance(version, bool) and version > known:
+        raise FormatError(f"{said} A newer walkaround wrote it. Upgrade walkaround.")
+    if isinstance(version, int) and not isinstance(version, bool):
+        raise FormatError(f"{said} An older walkaround wrote it. {older}")
+    raise FormatError(f"{said} {older}")
 
 
 def check_text(value: Any, where: str) -> None:

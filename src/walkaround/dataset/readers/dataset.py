@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 
 from walkaround.dataset.database import READ_ERRORS, connect
+from walkaround.dataset.description import read_description
 from walkaround.dataset.query import guard, said
 from walkaround.dataset.readers.files import FolderFiles, Member, Mount, MountedFiles, SceneFiles, ZipFiles
 from walkaround.dataset.readers.index import (
@@ -23,7 +24,7 @@ from walkaround.dataset.readers.index import (
     read_catalog_index,
     read_row,
 )
-from walkaround.dataset.readers.overlay import overlay_of, repaired_parts
+from walkaround.dataset.readers.overlay import overlay_of, with_repairs
 from walkaround.dataset.readers.scan import find_mask_tree
 from walkaround.dataset.readers.scene import Scene
 from walkaround.dataset.rows import CATALOG_NAME
@@ -80,6 +81,7 @@ class Dataset(Sequence[Scene]):
         place = overlay_of(self.root) if overlay == "auto" else Path(overlay) if overlay else None
         self.overlay = place if place is not None and place.is_dir() else None
         if (self.root / CATALOG_NAME).is_file():
+            read_description(self.root)  # of another version: said now
             self._index = read_catalog_index(self.root)
         else:
             keep_at = Path(index) if index is not None else None
@@ -185,6 +187,12 @@ class Dataset(Sequence[Scene]):
         keys = (key.removesuffix(".pcd") for key in listed)
         return self.select(key for key in keys if key in self)
 
+    def without_overlay(self) -> Dataset:
+        """Return the same scenes as they were downloaded, without repairs."""
+        part = self._part(self._numbers)
+        part.overlay = None
+        return part
+
     def _part(self, numbers: IntArray) -> Dataset:
         part = object.__new__(Dataset)
         part.__dict__.update({name: value for name, value in self.__dict__.items() if name != "_by_id"})
@@ -231,17 +239,16 @@ class Dataset(Sequence[Scene]):
         label, instance_id = self._index.key(number)
         class_id, class_name = self._index.class_names.get(label, (None, None))
         files = self._files(number, label, instance_id)
-        parts: dict[str, Mount] = {}
+        repaired: tuple[str, ...] = ()
         if self.overlay is not None:
-            parts = repaired_parts(self.overlay / label / instance_id)
-            files = MountedFiles(files, parts) if parts else files
+            files, repaired = with_repairs(files, self.overlay / label / instance_id)
         return Scene(
             class_label=label,
             instance_id=instance_id,
             files=files,
             class_id=class_id,
             class_name=class_name,
-            repaired=tuple(parts),
+            repaired=repaired,
         )
 
     def _files(self, number: int, label: str, instance_id: str) -> SceneFiles:

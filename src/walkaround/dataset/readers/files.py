@@ -184,6 +184,32 @@ class MountedFiles:
         return (self.base, path) if mount is None else (mount.files, mount.path(rest))
 
 
+@dataclass(frozen=True)
+class WithoutFiles:
+    """Files of which some are as if they were not there."""
+
+    base: SceneFiles
+    hidden: frozenset[str]
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        prefix = f"{folder}/" if folder else ""
+        return tuple(name for name in self.base.names(folder) if prefix + name not in self.hidden)
+
+    def folders(self, folder: str) -> tuple[str, ...]:
+        return self.base.folders(folder)
+
+    def size(self, path: str) -> int | None:
+        return None if path in self.hidden else self.base.size(path)
+
+    def read(self, path: str) -> bytes:
+        if path in self.hidden:
+            raise FormatError(f"{self.where(path)} is damaged, and a repair left it out.")
+        return self.base.read(path)
+
+    def where(self, path: str) -> str:
+        return self.base.where(path)
+
+
 def _packed_bytes(member: Member) -> bytes:
     """Return the bytes of a member, still packed; its own header says how long that header is."""
     with member.archive.open("rb") as file:
