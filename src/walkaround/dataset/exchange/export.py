@@ -13,7 +13,7 @@ from walkaround.dataset.exchange.formats import EXPORTERS
 from walkaround.dataset.exchange.options import ExportOptions
 from walkaround.dataset.readers import Dataset, Scene
 from walkaround.dataset.readers.files import FolderFiles, Mount, MountedFiles, SceneFiles
-from walkaround.dataset.readers.overlay import overlay_of, repaired_parts
+from walkaround.dataset.readers.overlay import overlay_of, with_repairs
 from walkaround.dataset.readers.scan import find_mask_tree
 from walkaround.dataset.schema import RECORD_NAME
 from walkaround.dataset.splits import read_splits
@@ -165,18 +165,11 @@ def open_scene(folder: Path) -> Scene:
     folder = folder.resolve()
     root, key = folder.parent.parent, f"{folder.parent.name}/{folder.name}"
     files: SceneFiles = FolderFiles(folder)
-    parts: dict[str, Mount] = {}
     masks = find_mask_tree(root)
     if masks is not None and not (folder / "masks").is_dir() and (masks / key).is_dir():
-        parts["masks"] = Mount(FolderFiles(masks / key))
-    repaired = repaired_parts(overlay_of(root) / key)
-    parts |= repaired
-    return Scene(
-        class_label=folder.parent.name,
-        instance_id=folder.name,
-        files=MountedFiles(files, parts) if parts else files,
-        repaired=tuple(repaired),
-    )
+        files = MountedFiles(files, {"masks": Mount(FolderFiles(masks / key))})
+    files, repaired = with_repairs(files, overlay_of(root) / key)
+    return Scene(class_label=folder.parent.name, instance_id=folder.name, files=files, repaired=repaired)
 
 
 def _about(root: Path, keys: Iterable[str]) -> About:
