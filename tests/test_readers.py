@@ -323,6 +323,14 @@ def test_an_overlay_is_preferred(tmp_path: Path) -> None:
         dataset["aa"]
 
 
+def test_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mvimgnet(tmp_path / "mvi")
+    monkeypatch.chdir(tmp_path / "mvi")
+    assert Dataset(".")["0/0a00b1"].read_mask("001.jpg") is not None
+    monkeypatch.chdir(tmp_path / "mvi" / "17")
+    assert len(Dataset("..")) == 3
+
+
 @given(st.text(max_size=20))
 def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     base = tmp_path_factory.getbasetemp() / "scene"

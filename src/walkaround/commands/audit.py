@@ -97,7 +97,8 @@ def open_dataset(root: Path, masks: Path | None, overlay: Path | None, command: 
 
 def beside(root: Path) -> Path:
     """Return where an audit is written unless another place is named."""
-    return root.with_name(f"{root.resolve().name}.audit")
+    root = root.resolve() if root.name in ("", "..") else root
+    return root.with_name(f"{root.name}.audit")
 
 
 def options_for(dataset: Dataset, *, decode: bool = False) -> Any:

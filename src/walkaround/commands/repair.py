@@ -79,8 +79,8 @@ def run(arguments: list[str]) -> int:
     from walkaround.repair import RepairOptions
     from walkaround.runners.repair import repair_scenes
 
-    opened = open_dataset(command.root, command.masks, None, command)
-    dataset = opened.without_overlay()
+    dataset = open_dataset(command.root, command.masks, None, command).without_overlay()
+    overlay = command.overlay or overlay_of(dataset.root)
     options = RepairOptions(
         only=command.only,
         expect_masks=options_for(dataset).expect_masks,
@@ -97,7 +97,7 @@ def run(arguments: list[str]) -> int:
         for outcome in repair_scenes(
             dataset,
             keys,
-            command.overlay or overlay_of(command.root),
+            overlay,
             options=options,
             workers=command.workers,
             again=command.again,
@@ -109,7 +109,7 @@ def run(arguments: list[str]) -> int:
                 show(json.dumps(dataclasses.asdict(outcome), ensure_ascii=False))
     if not command.json:
         _print(outcomes)
-    say(f"repairs: {command.overlay or overlay_of(command.root)}")
+    say(f"repairs: {overlay}")
     left = any(outcome.status in ("failed", "partly") for outcome in outcomes)
     return EXIT_FINDINGS if left else EXIT_ACCEPTED
 

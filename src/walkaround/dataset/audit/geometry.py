@@ -53,14 +53,14 @@ def check_geometry(
         return [make_finding(key, "no_points", [f"{SPARSE}/points3D.bin"], "0 points")]
     findings = []
     behind, errors = _fit(model, poses)
-    if behind > MAX_BEHIND:
-        said = f"{behind:.0%} of the observations lie behind their camera"
-        findings.append(make_finding(key, "points_behind", where, said))
     far = {name: error for name, error in errors.items() if error > MAX_ERROR}
     if far and intrinsics_fit:
         worst = max(far, key=lambda name: far[name])
         said = f"{worst}: points lie {far[worst]:.0%} of the diagonal from where they were seen"
         findings.append(make_finding(key, "poses_disagree", [f"images/{name}" for name in far], said))
+    elif behind > MAX_BEHIND:
+        said = f"{behind:.0%} of the observations lie behind their camera"
+        findings.append(make_finding(key, "points_behind", where, said))
     parts = _parts(model)
     if others or parts[0] < MIN_CONNECTED * sum(parts):
         models = f"{others + 1} models; " if others else ""

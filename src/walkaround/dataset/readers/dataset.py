@@ -73,6 +73,8 @@ class Dataset(Sequence[Scene]):
         progress: Progress = no_progress,
     ) -> None:
         self.root = Path(root)
+        if self.root.name in ("", ".."):  # `.` has no name that neighbours could be found by
+            self.root = self.root.resolve()
         if not self.root.exists():
             raise FormatError(f"{self.root} does not exist.")
         self.masks_root = find_mask_tree(self.root) if masks == "auto" else Path(masks) if masks else None
