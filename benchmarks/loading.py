@@ -51,7 +51,7 @@ class Arguments:
 
     data: Path = Path(os.environ.get("WALKAROUND_TEST_DATA", "data"))
     """The shared captures."""
-    scenes: int = 24
+    scenes: int = 64
     """Scenes on disk."""
     images: tuple[int, ...] = (30,)
     """Images a scene; each number is measured."""
