@@ -95,6 +95,16 @@ def test_broken_photo_is_left_out_with_a_warning(tmp_path: Path) -> None:
     assert info.warnings == ("1 of 8 photos could not be read and was left out.",)
 
 
+def test_copies_of_a_photo_count_once(tmp_path: Path) -> None:
+    folder = photo_folder(tmp_path / "p")
+    whole = inspect(folder)
+    for number in (3, 5):
+        shutil.copy(whole.photo_paths[number], folder / f"z copy {number}.jpg")
+    info = inspect(folder)
+    assert info.warnings == ("2 photos are copies of others and were left out.",)
+    assert (info.sha256, info.photo_paths) == (whole.sha256, whole.photo_paths)
+
+
 def test_many_photos_are_thinned_evenly(tmp_path: Path) -> None:
     info = inspect(photo_folder(tmp_path / "p", 30), max_photos=10)
     assert info.num_frames == 10 and "evenly" in info.warnings[0]

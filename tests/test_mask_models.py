@@ -279,5 +279,5 @@ def test_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_broken_file(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     (tmp_path / "broken.onnx").write_bytes(CONTENT[:1000])
-    with pytest.raises(InputError, match="not a readable ONNX model"):
+    with pytest.raises(UsageError, match="not a readable ONNX model"):
         load_model(tmp_path / "broken.onnx")

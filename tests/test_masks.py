@@ -237,14 +237,24 @@ def test_iou() -> None:
 # --- a learned model beside it ---
 
 
-def fake_onnxruntime(monkeypatch: pytest.MonkeyPatch, shape: list[int | str], out: FloatArray) -> None:
+def fake_onnxruntime(
+    monkeypatch: pytest.MonkeyPatch,
+    shape: list[int | str],
+    out: FloatArray,
+    *,
+    num_inputs: int = 1,
+    stated: list[int | str] | None = None,
+) -> None:
     class Session:
         def __init__(self, path: str, providers: list[str]) -> None:
             if Path(path).read_bytes() == b"broken":
                 raise RuntimeError("no protobuf")
 
         def get_inputs(self) -> list[SimpleNamespace]:
-            return [SimpleNamespace(name="image", shape=shape)]
+            return [SimpleNamespace(name="image", shape=shape)] * num_inputs
+
+        def get_outputs(self) -> list[SimpleNamespace]:
+            return [SimpleNamespace(shape=[1, 1, *out.shape] if stated is None else stated)]
 
         def run(self, _: None, inputs: dict[str, FloatArray]) -> list[FloatArray]:
             assert inputs["image"].shape == (1, 3, *out.shape)
@@ -262,14 +272,38 @@ def test_onnx_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_onnx_files_that_are_no_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_onnxruntime(monkeypatch, [1, 3], np.zeros((2, 2)))
-    with pytest.raises(InputError, match=r"absent\.onnx is not a file"):
+    with pytest.raises(UsageError, match=r"absent\.onnx is not a file"):
         OnnxModel(tmp_path / "absent.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"broken")
-    with pytest.raises(InputError, match="no protobuf"):
+    with pytest.raises(UsageError, match="no protobuf"):
         OnnxModel(tmp_path / "broken.onnx")
     (tmp_path / "other.onnx").write_bytes(b"")
-    with pytest.raises(InputError, match="was expected"):
+    with pytest.raises(UsageError, match="was expected"):
         OnnxModel(tmp_path / "other.onnx")
+
+
+def test_onnx_models_of_another_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Known when it is opened as far as the file says it, else at the first picture."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"")
+    even = np.full((32, 48), 0.5)
+    picture = np.zeros((64, 96, 3), np.uint8)
+    fake_onnxruntime(monkeypatch, [1, 5, 32, 48], even)
+    with pytest.raises(UsageError, match=r"takes \[\[1, 5, 32, 48\]\]; one \(1, 3, h, w\) image"):
+        OnnxModel(path)
+    fake_onnxruntime(monkeypatch, [1, 3, 32, 48], even, num_inputs=2)
+    with pytest.raises(UsageError, match=r"one \(1, 3, h, w\) image was expected"):
+        OnnxModel(path)
+    for shape in ([1, 1000], [1, 2, "h", "w"], [1, 1, 1, 1, 1]):
+        fake_onnxruntime(monkeypatch, [1, 3, 32, 48], even, stated=shape)
+        with pytest.raises(UsageError, match="map was expected"):
+            OnnxModel(path)
+    fake_onnxruntime(monkeypatch, ["n", "c", 32, 48], even * np.nan, stated=["n", "c", "h", "w"])
+    with pytest.raises(UsageError, match="not finite"):
+        OnnxModel(path).fg_probability(picture)
+    fake_onnxruntime(monkeypatch, [1, 3, 16, 16], even, stated=[])
+    with pytest.raises(UsageError, match="cannot be run"):
+        OnnxModel(path).fg_probability(picture)
 
 
 def test_onnx_output_becomes_a_probability(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -131,6 +131,14 @@ def _inspect_photos(source: Path, options: CaptureOptions) -> CaptureInfo:
         )
     if lost:
         warnings.append(f"{lost} of {len(paths)} photos could not be read and {_was(lost)} left out.")
+    distinct: dict[bytes, _PhotoFacts] = {}
+    for fact in facts:
+        distinct.setdefault(fact.sha256, fact)
+    copies = len(facts) - len(distinct)
+    if copies:
+        facts = list(distinct.values())
+        what = "photo is a copy of another" if copies == 1 else "photos are copies of others"
+        warnings.append(f"{copies} {what} and {_was(copies)} left out.")
     width, height = _main_size(facts)
     others = sum(sorted(fact.size_wh) != sorted((width, height)) for fact in facts)
     if others:

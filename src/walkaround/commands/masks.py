@@ -47,5 +47,7 @@ def run(arguments: list[str]) -> int:
         )
     for name in result.empty:
         say(f"note: nothing was found in {name}")
+    if result.others:
+        say(f"note: {command.out} holds PNG files of no photo here, {result.others[0]} for one")
     say(f"{len(result.shares)} masks written: {command.out}; look at {command.out / OVERVIEW_NAME}")
     return EXIT_ACCEPTED

@@ -33,6 +33,8 @@ class PhotoMasks:
 
     shares: dict[str, float]
     """Share of the frame that is object, by mask file."""
+    others: tuple[str, ...] = ()
+    """PNG files that were in the folder before and belong to none of these photos."""
 
     @property
     def empty(self) -> list[str]:
@@ -79,7 +81,8 @@ def write_photo_masks(
     sheet = draw_overview(images, [result.mask for result in results])
     write_bytes(out / OVERVIEW_NAME, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     progress(1.0)
-    return PhotoMasks(shares=shares)
+    others = sorted(path.name for path in out.glob("*.png") if path.name not in {*shares, OVERVIEW_NAME})
+    return PhotoMasks(shares=shares, others=tuple(others))
 
 
 def segment_photos(

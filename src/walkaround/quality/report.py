@@ -134,7 +134,8 @@ def _contact_sheet(parts: _Parts) -> str:
     figures = [_still_figure(parts, frame) for frame in parts.record.frames]
     if not figures:
         return ""
-    lead = "Every still that was kept, with its number and time."
+    times = any(frame.timestamp_s is not None for frame in parts.record.frames)
+    lead = f"Every still that was kept, with its number{' and time' if times else ''}."
     masked = (parts.folder / "masks").is_dir()
     if masked:
         lead += " The outline is the object's mask."
