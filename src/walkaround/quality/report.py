@@ -112,12 +112,7 @@ def _depth_section(parts: SequenceParts) -> str:
         image = None if depth is None else pictures.coloured_depth(depth, limits)
         valid = "" if depth is None else f"{100 * np.isfinite(depth).mean():.0f} % valid"
         figures.append(_figure(image, Path(name).stem, valid))
-    unit = "m" if parts.record.metric else "orbit radii"
-    far = f"{1 / limits[0]:.2f}" if limits[0] > 0 else "far"
-    legend = (
-        f'<div class="legend"><span>{far} {unit}</span><i style="background:{pictures.colour_scale()}"></i>'
-        f"<span>{1 / limits[1]:.2f} {unit}</span><u></u><span>no depth</span></div>"
-    )
+    legend = pictures.depth_legend(limits, "m" if parts.record.metric else "orbit radii")
     lead = "Inverse depth of every registered frame, one scale for all."
     return section("Depth", legend + _grid(figures, parts), lead=lead)
 

@@ -194,12 +194,14 @@ def provenance(record: SequenceRecord) -> str:
     ]
     rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in entries)
     blocks = [("Options", record.options), ("Stage notes", record.notes)]
-    details = "".join(
-        f"<details><summary>{title}</summary><pre>{escape(_json(value))}</pre></details>"
-        for title, value in blocks
-        if value
-    )
+    details = "".join(folded_json(title, value) for title, value in blocks if value)
     return f"<dl>{rows}</dl>{details}"
+
+
+def folded_json(title: str, value: Any) -> str:
+    """Return plain data behind a heading that opens."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
 
 
 def _source_words(record: SequenceRecord) -> str:
@@ -210,7 +212,3 @@ def _source_words(record: SequenceRecord) -> str:
         words += [source.codec, rate, f"rotated by {source.rotation_deg}°" if source.rotation_deg else ""]
     words.append(f"{source.num_frames} frames")
     return ", ".join(word for word in words if word)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
