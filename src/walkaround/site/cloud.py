@@ -10,24 +10,57 @@ import json
 
 import numpy as np
 
-from walkaround.types import FloatArray, PointCloud, SparseModel, View
+from walkaround.types import FloatArray, IntArray, PointCloud, SparseModel, View
 
 _STEPS = 65535
 _MAX_CAMERAS = 200
+_MAX_ROUNDS = 8
 
 
-def thinned(cloud: PointCloud, num_points: int) -> PointCloud:
-    """Return at most ``num_points`` of the points, in an order of chance, always the same."""
-    count = len(cloud.points_in_world)
-    chosen = np.random.default_rng(0).permutation(count)[:num_points]
-    return PointCloud(
+def thinned(cloud: PointCloud, num_points: int) -> tuple[PointCloud, float]:
+    """Return at most ``num_points`` of the points, spread evenly, and how far they lie apart.
+
+    One point of each cell of a grid as fine as that number allows; which one is chance, always the same.
+    """
+    points = np.asarray(cloud.points_in_world, dtype=np.float64)
+    order = np.random.default_rng(0).permutation(len(points))
+    chosen, cell = order, 0.0
+    if len(points) > num_points:
+        cell = max(float(np.ptp(points, axis=0).max()), 1e-9) / max(num_points**0.5, 1.0)
+        for _ in range(_MAX_ROUNDS):
+            chosen = order[_first_of_cells(points[order], cell)]
+            if 0.9 * num_points <= len(chosen) <= num_points:
+                break
+            # occupied cells of a surface: as the square of its size over theirs
+            cell *= float(np.clip(np.sqrt(len(chosen) / (0.95 * num_points)), 0.25, 4.0))
+        chosen = chosen[:num_points]
+    kept = PointCloud(
         points_in_world=cloud.points_in_world[chosen],
         colors=None if cloud.colors is None else cloud.colors[chosen],
         normals=None if cloud.normals is None else cloud.normals[chosen],
     )
+    return kept, max(cell, _spacing(points[chosen]))
 
 
-def cloud_script(cloud: PointCloud, model: SparseModel | None, front_deg: float) -> str:
+def _first_of_cells(points: FloatArray, cell: float) -> IntArray:
+    """Return the place of the first point in each occupied cell, in order."""
+    places = np.minimum((points - points.min(axis=0)) / cell, (1 << 21) - 1).astype(np.int64)
+    _, first = np.unique((places[:, 0] << 42) | (places[:, 1] << 21) | places[:, 2], return_index=True)
+    return np.sort(first)
+
+
+def _spacing(points: FloatArray) -> float:
+    """Return the median distance of a point to its nearest neighbour."""
+    from scipy.spatial import KDTree
+
+    if len(points) < 2:
+        return 0.0
+    tree = KDTree(points, balanced_tree=False, compact_nodes=False)
+    distance, _ = tree.query(points[:: max(1, len(points) // 1000)], k=2)
+    return float(np.median(distance[:, 1]))
+
+
+def cloud_script(cloud: PointCloud, model: SparseModel | None, front_deg: float, spacing: float) -> str:
     """Return ``walkaroundCloud({...})``.
 
     ``points`` are three 16-bit steps of ``step`` from ``low``; ``colours`` three bytes, ``normals`` three
@@ -40,6 +73,8 @@ def cloud_script(cloud: PointCloud, model: SparseModel | None, front_deg: float)
         Not empty; (N, 3) points, what ``num_points`` left of them.
     front_deg
         Azimuth to look from first.
+    spacing
+        How far the points lie apart.
     """
     points = np.asarray(cloud.points_in_world, dtype=np.float64)
     low = points.min(axis=0)
@@ -52,6 +87,7 @@ def cloud_script(cloud: PointCloud, model: SparseModel | None, front_deg: float)
         "step": float(f"{step:.6g}"),
         "middle": _rounded(middle),
         "radius": float(f"{radius:.5g}"),
+        "spacing": float(f"{spacing:.5g}"),
         "front": round(front_deg, 1),
         "points": _packed(np.rint((points - low) / step).astype("<u2")),
         "colours": "" if cloud.colors is None else _packed(cloud.colors),

@@ -146,8 +146,9 @@ def _draw_cloud(parts: SequenceParts, folder: Path, num_points: int) -> int:
     """Write the cloud's script and its picture; return how many points are shown."""
     if parts.cloud is None:
         return 0
-    cloud = thinned(parts.cloud, num_points)
-    write_bytes(folder / "cloud.js", cloud_script(cloud, parts.model, parts.front_deg).encode())
+    cloud, spacing = thinned(parts.cloud, num_points)
+    script = cloud_script(cloud, parts.model, parts.front_deg, spacing)
+    write_bytes(folder / "cloud.js", script.encode())
     (image,) = pictures.cloud_sides(cloud, [parts.front_deg], size=420)
     _write_jpeg(folder / "cloud.jpg", image)
     return len(cloud.points_in_world)

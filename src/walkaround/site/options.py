@@ -13,7 +13,7 @@ MAX_POINTS = 100_000
 class SiteOptions:
     """What the report of a dataset shows."""
 
-    points: int = 40_000
+    points: int = 50_000
     """Points of each object's cloud, 16 bytes each in its page; at most 100,000. 0 leaves the clouds out."""
     thumb_px: int = 300
     """Width of a still or depth map on a sequence's page; fewer pixels where there are over 40 of them."""

@@ -6,6 +6,7 @@ from html import escape
 
 from walkaround.dataset.plots import Bar, class_bars, draw_bars, draw_histogram, reason_bars, stage_bars
 from walkaround.dataset.stats import ClassStats, DatasetStats, ScoreStats
+from walkaround.quality.rules import RULES
 from walkaround.quality.tables import section
 from walkaround.site.frame import Page, address
 from walkaround.sizes import size_text
@@ -25,9 +26,9 @@ def overview_page(stats: DatasetStats, *, name: str, licence: str | None, descri
             f'<p class="facts">{words} · licence: {escape(licence or "not stated")}</p>{about}'
             f"{_tiles(stats)}</header>",
             section("At a glance", _plots(stats)),
-            section("Scores", _histograms(stats.scores), lead=_SCORES_LEAD),
-            section("Classes", _class_table(stats), identifier="classes"),
             section("Sequences", list_html(many_classes=True), identifier="sequences"),
+            section("Classes", _class_table(stats), identifier="classes"),
+            section("Scores", _scores(stats.scores), lead=_SCORES_LEAD),
         )
     )
     scripts = ("assets/list.js", "data/sequences.js")
@@ -125,7 +126,15 @@ def _plot(title: str, lead: str, bars: list[Bar], label_px: int, note_px: int) -
     return f"<figure><h3>{escape(title)}</h3><p>{escape(lead)}</p>{drawing}</figure>"
 
 
-def _histograms(scores: tuple[ScoreStats, ...]) -> str:
+def _scores(scores: tuple[ScoreStats, ...]) -> str:
+    """Return the histograms of the scores that rules judge, the others behind a heading that opens."""
+    judged = {rule.score for rule in RULES}
+    others = _histograms([score for score in scores if score.name not in judged])
+    folded = f"<details><summary>Scores that no rule judges</summary>{others}</details>" if others else ""
+    return _histograms([score for score in scores if score.name in judged]) + folded
+
+
+def _histograms(scores: list[ScoreStats]) -> str:
     drawn = (
         _svg("".join(draw_histogram(score, 2, 4, 246)), 100, f"Histogram of {score.name}", width=250)
         for score in scores

@@ -8,9 +8,10 @@
     void main() {
       vec3 at = low + extent * place;
       gl_Position = clip_from_world * vec4(at, 1.0);
-      gl_PointSize = clamp(size / gl_Position.w, 1.0, 24.0);
+      gl_PointSize = clamp(size / gl_Position.w, 1.0, 40.0);
       float facing = dot(normalize(eye - at), normal);
-      seen = colour * mix(1.0, 0.62 + 0.42 * clamp(facing, -0.3, 1.0), shaded);
+      if (shaded > 0.5 && facing < -0.15) gl_Position = vec4(0.0, 0.0, 2.0, 1.0); // the far side: out of sight
+      seen = colour * mix(1.0, 0.6 + 0.42 * clamp(facing, 0.0, 1.0), shaded);
     }`;
   const FRAGMENT = `
     precision mediump float; varying vec3 seen; uniform float round_points;
@@ -154,8 +155,7 @@
     gl.enable(gl.DEPTH_TEST);
     gl.uniformMatrix4fv(scene.at.clip_from_world, false, matrix);
     gl.uniform3fv(scene.at.eye, eye);
-    const spacing = cloud.radius * Math.sqrt(9 / cloud.count);
-    gl.uniform1f(scene.at.size, (1.1 * spacing * tall) / FIELD / 2);
+    gl.uniform1f(scene.at.size, (1.9 * cloud.spacing * tall) / FIELD / 2);
     bind(gl, 0, scene.places, gl.UNSIGNED_SHORT, true, [0, 0, 0]);
     bind(gl, 1, scene.colours, gl.UNSIGNED_BYTE, true, [0.66, 0.66, 0.66]);
     bind(gl, 2, scene.normals, gl.BYTE, true, [0, 0, 1]);
