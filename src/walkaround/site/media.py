@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from walkaround.dataset.schema import SequenceRecord
-from walkaround.io.atomic import write_bytes, write_json
+from walkaround.io.atomic import output_error, write_bytes, write_json
 from walkaround.quality import pictures
 from walkaround.quality.parts import SequenceParts, read_parts
 from walkaround.quality.plan import plan_svg
@@ -91,6 +91,7 @@ def draw_media(
     OutputError
         ``folder`` cannot be written.
     """
+    _remove_old(folder)
     parts = read_parts(sequence_dir, record)
     width = _width(len(record.frames), options)
     stills = _draw_stills(parts, folder, width)
@@ -111,6 +112,15 @@ def draw_media(
     )
     write_json(folder / FACTS_NAME, asdict(media))
     return media
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove what an earlier run drew, the facts about it first."""
+    try:
+        for name in (FACTS_NAME, "thumb.jpg", "stills.jpg", "depth.jpg", "cloud.js", "cloud.jpg"):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
 
 
 def _width(count: int, options: SiteOptions) -> int:
