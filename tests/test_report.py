@@ -16,8 +16,8 @@ from tests.trees import tree
 from walkaround.dataset.schema import read_record, write_record
 from walkaround.errors import FormatError
 from walkaround.pipeline import BuildOptions, build_sequence, sequence_folder
-from walkaround.quality._pictures import cloud_sides, coloured_depth, inverse_depth_range
-from walkaround.quality._plan import largest_gap_deg, plan_svg
+from walkaround.quality.pictures import cloud_sides, coloured_depth, inverse_depth_range
+from walkaround.quality.plan import largest_gap_deg, plan_svg
 from walkaround.quality.report import write_report
 from walkaround.types import PointCloud
 

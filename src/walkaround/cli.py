@@ -21,6 +21,7 @@ _COMMANDS = {
     "status": "show how far a batch is, from any terminal",
     "query": "ask the catalogue of a dataset with SQL",
     "stats": "show classes, scores, reasons, time and size of a dataset",
+    "report": "write a static site about a dataset, to look at or to publish",
     "duplicates": "find captures and objects that a dataset holds twice",
     "splits": "divide a dataset for training, validation and test",
     "audit": "look at every scene of a dataset for what is missing, broken or cannot be right",

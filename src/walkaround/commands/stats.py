@@ -14,6 +14,7 @@ import tyro
 from walkaround.commands.console import EXIT_ACCEPTED, parse, say, show
 from walkaround.commands.printable import printable
 from walkaround.errors import UsageError
+from walkaround.sizes import size_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -190,12 +191,3 @@ def _scores(stats: DatasetStats) -> Table | None:
 def _spark(bins: tuple[int, ...]) -> str:
     most = max(bins, default=0) or 1
     return "".join(_BLOCKS[-(-count * (len(_BLOCKS) - 1) // most)] for count in bins)
-
-
-def size_text(num_bytes: float) -> str:
-    """Return a size as people say it, in powers of ten."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.3g} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:,.3g} TB" if num_bytes < 1000 else f"{num_bytes:,.0f} TB"

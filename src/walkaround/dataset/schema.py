@@ -115,6 +115,13 @@ def instance_id_problem(instance_id: str) -> str:
     return ""
 
 
+def class_label_problem(class_label: str) -> str:
+    """Say why a text cannot be the label of a class; empty when it can."""
+    if not class_label or class_label.startswith(".") or set(class_label) & set("/\\\0"):
+        return "which cannot name a folder"
+    return ""
+
+
 def record_to_dict(record: SequenceRecord) -> dict[str, Any]:
     """Return the record as what ``sequence.json`` holds."""
     out = dataclasses.asdict(record)
@@ -138,9 +145,9 @@ def record_from_dict(value: Any, *, where: str = RECORD_NAME) -> SequenceRecord:
     record = _read_dataclass(SequenceRecord, value, where)
     if record.status not in STATUSES:
         raise FormatError(f"{where}: status is {record.status!r}, expected one of {', '.join(STATUSES)}.")
-    label = record.class_label
-    if not label or label.startswith(".") or set(label) & set("/\\\0"):
-        raise FormatError(f"{where}: class_label is {label!r:.80}, which cannot name a folder.")
+    problem = class_label_problem(record.class_label)
+    if problem:
+        raise FormatError(f"{where}: class_label is {record.class_label!r:.80}, {problem}.")
     problem = instance_id_problem(record.instance_id)
     if problem:
         raise FormatError(f"{where}: instance_id is {record.instance_id!r:.80}; {problem}.")

@@ -85,7 +85,16 @@ def coloured_depth(depth: FloatArray, limits: tuple[float, float]) -> ByteArray:
     return np.asarray(out)
 
 
-def colour_scale() -> str:
+def depth_legend(limits: tuple[float, float], unit: str) -> str:
+    """Return the scale of the depth colours for a page; ``limits`` are inverse depths, far first."""
+    far = f"{1 / limits[0]:.2f}" if limits[0] > 0 else "far"
+    return (
+        f'<div class="legend"><span>{far} {unit}</span><i style="background:{_colour_scale()}"></i>'
+        f"<span>{1 / limits[1]:.2f} {unit}</span><u></u><span>no depth</span></div>"
+    )
+
+
+def _colour_scale() -> str:
     """Return the depth colours from far to near as a CSS gradient."""
     steps = np.linspace(0, 255, 12).astype(np.uint8)[None]
     colours = cv2.applyColorMap(steps, cv2.COLORMAP_TURBO)[0]

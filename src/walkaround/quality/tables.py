@@ -1,4 +1,4 @@
-"""The report's words and numbers: reasons, tiles, scores against limits, timings, provenance."""
+"""A report's words and numbers: head, reasons, tiles, scores against limits, timings, provenance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,47 @@ from walkaround.dataset.schema import SequenceRecord
 from walkaround.quality.rules import RULES, RULES_BY_CODE, Rule
 
 _VERDICTS = {"pass": "good", "warn": "warn", "fail": "bad"}
+_TINTS = {"accepted": "good", "rejected": "bad", "incomplete": "warn"}
+SCORES_LEAD = "What was measured, beside the limits of the table of rules (docs/capture.md)."
 _UNITS = {"px": "px", "deg": "°", "s": "s", "share": "%"}
+
+
+def section(title: str, body: str, *, lead: str = "", identifier: str = "") -> str:
+    """Return a section with its heading; empty without a body."""
+    if not body:
+        return ""
+    name = f' id="{identifier}"' if identifier else ""
+    explained = f'<p class="lead">{lead}</p>' if lead else ""
+    return f"<section{name}>\n<h2>{escape(title)}</h2>\n{explained}\n{body}\n</section>"
+
+
+def pill(status: str) -> str:
+    """Return a status as a coloured word."""
+    return f'<span class="pill {_TINTS.get(status, "none")}">{escape(status)}</span>'
+
+
+def head(record: SequenceRecord) -> str:
+    """Return a page's head: class, status, facts, reasons, tiles."""
+    return (
+        f'<header><div class="title"><h1>{escape(record.class_label)}</h1>{pill(record.status)}</div>'
+        f'<p class="facts">{facts(record)}</p>\n{reasons(record)}\n{tiles(record)}</header>'
+    )
+
+
+def facts(record: SequenceRecord) -> str:
+    """Return the id and what the source was, on one line."""
+    source = record.source
+    words = [f"<code>{escape(record.instance_id)}</code>"]
+    if source.kind == "video":
+        words.append(
+            f"video, {source.duration_s:.1f} s at {source.frame_rate:.4g} frames/s, {escape(source.codec)}"
+        )
+    else:
+        words.append(f"{source.num_frames} photos")
+    words.append(f"{source.width} × {source.height} px")
+    if source.transfer != "srgb":
+        words.append(f"{source.bit_depth} bit {escape(source.transfer).upper()}, converted to sRGB")
+    return " · ".join(words)
 
 
 def reasons(record: SequenceRecord) -> str:
@@ -76,13 +116,13 @@ def _score_row(score: str, value: float | None, rules: list[Rule]) -> str:
     missed = [rule for rule in rules if rule.missed(measured)]
     failed = any(rule.verdict == "reject" for rule in missed)
     verdict = "fail" if failed else "warn" if missed else "pass"
-    pill = f'<span class="pill {_VERDICTS[verdict]}">{verdict}</span>' if rules else ""
+    mark = f'<span class="pill {_VERDICTS[verdict]}">{verdict}</span>' if rules else ""
     number, unit = _value(score, value)
     limits = ", ".join(_limit(rule) for rule in rules)
     why = " ".join(escape(rule.text) for rule in missed)
     return (
         f'<tr><td>{escape(_words(score))}</td><td class="num">{number}{_spaced(unit)}</td>'
-        f'<td>{pill}</td><td class="stage">{limits}</td><td class="why">{why}</td></tr>'
+        f'<td>{mark}</td><td class="stage">{limits}</td><td class="why">{why}</td></tr>'
     )
 
 
@@ -154,12 +194,14 @@ def provenance(record: SequenceRecord) -> str:
     ]
     rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in entries)
     blocks = [("Options", record.options), ("Stage notes", record.notes)]
-    details = "".join(
-        f"<details><summary>{title}</summary><pre>{escape(_json(value))}</pre></details>"
-        for title, value in blocks
-        if value
-    )
+    details = "".join(folded_json(title, value) for title, value in blocks if value)
     return f"<dl>{rows}</dl>{details}"
+
+
+def folded_json(title: str, value: Any) -> str:
+    """Return plain data behind a heading that opens."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
 
 
 def _source_words(record: SequenceRecord) -> str:
@@ -170,7 +212,3 @@ def _source_words(record: SequenceRecord) -> str:
         words += [source.codec, rate, f"rotated by {source.rotation_deg}°" if source.rotation_deg else ""]
     words.append(f"{source.num_frames} frames")
     return ", ".join(word for word in words if word)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,160 @@
+"""The dataset card: what a stranger must know before using the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from walkaround.dataset.rows import opened_catalog
+from walkaround.dataset.stats import DatasetStats
+from walkaround.quality.tables import folded_json, section
+from walkaround.site.frame import Page
+from walkaround.sizes import size_text
+
+CROISSANT_NAME = "croissant.json"
+"""JSON-LD of the dataset; where ROOT has it, the site takes it along and links to it."""
+
+_MADE = (
+    ("Frames", "about 30 sharp stills of each video, evenly spaced; without metadata of the camera"),
+    (
+        "Cameras",
+        "structure from motion with COLMAP on whole images, checked for folded and misplaced cameras",
+    ),
+    ("Depth", "multi-view PatchMatch stereo; a pixel is kept where two more views confirm it"),
+    ("Masks", "the object carved from depth in 3-D, rendered into every view, outlines moved to image edges"),
+    ("Cloud", "masked depth of all views fused; strays removed, normals and colours added"),
+    ("Verdict", "scores of all stages against one table of limits; what misses one is rejected with reasons"),
+)
+_LIMITS = (
+    "The scale is arbitrary unless a sequence says metric: the cameras' orbit has radius 1.",
+    "Masks, depth and cameras are computed, not made by people; the scores say how well they agree.",
+    "Shiny, transparent and textureless surfaces have little depth; holes are left open.",
+    "Undersides and sides that nobody filmed are missing; `arc covered` tells how much was seen.",
+    "Class labels are those given by the collectors.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What the catalogue and the splits say, for the card."""
+
+    licences: tuple[tuple[str | None, int], ...]
+    """Licence of captures (None: the dataset's own) and how many have it."""
+    consents: Mapping[bool | None, int]
+    source_kinds: Mapping[str, int]
+    splits: Mapping[str, int]
+    has_croissant: bool
+
+
+def read_card_facts(root: Path, splits: Mapping[str, int]) -> CardFacts:
+    """Count licences, consents and kinds of sources.
+
+    Raises
+    ------
+    FormatError
+        The catalogue is missing or broken.
+    """
+    with opened_catalog(root) as database:
+
+        def counted(column: str) -> list[tuple[Any, int]]:
+            return database.execute(
+                f"SELECT {column}, count(*) FROM catalog GROUP BY 1 ORDER BY count(*) DESC, 1"
+            ).fetchall()
+
+        return CardFacts(
+            licences=tuple(counted("licence")),
+            consents=dict(counted("consent")),
+            source_kinds=dict(counted("source_kind")),
+            splits=splits,
+            has_croissant=(root / CROISSANT_NAME).is_file(),
+        )
+
+
+def card_page(stats: DatasetStats, facts: CardFacts, description: Mapping[str, Any], *, name: str) -> Page:
+    """Return the dataset card."""
+    summary = str(description.get("description") or "")
+    body = "\n".join(
+        (
+            f"<header><h1>{escape(name)}: dataset card</h1>"
+            + (f'<p class="lead">{escape(summary)}</p>' if summary else "")
+            + "</header>",
+            section("What it holds", _holdings(stats, facts)),
+            section("Licence and consent", _licence(facts, description)),
+            section("Splits", _splits(facts)),
+            section("How it was made", _rows(_MADE) + _options(description)),
+            section("Known limits", _limits(stats)),
+            section("For machines", _machines(facts)),
+        )
+    )
+    head = (
+        f'<link rel="alternate" type="application/ld+json" href="{CROISSANT_NAME}">\n'
+        if facts.has_croissant
+        else ""
+    )
+    return Page(title=f"{name}: dataset card", body=body, head=head)
+
+
+def _rows(rows: tuple[tuple[str, str], ...]) -> str:
+    return "<dl>" + "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in rows) + "</dl>"
+
+
+def _holdings(stats: DatasetStats, facts: CardFacts) -> str:
+    counts = stats.counts
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in facts.source_kinds.items())
+    mean_bytes = stats.num_bytes / max(counts.total, 1)
+    largest = ", ".join(f"{item.label} ({item.counts.total:,})" for item in stats.classes[:10])
+    rest = f" and {stats.num_classes - 10:,} more" if stats.num_classes > 10 else ""
+    return _rows(
+        (
+            ("Sequences", f"{counts.total:,}: {counts.accepted:,} accepted, {counts.rejected:,} rejected"
+             + (f", {counts.incomplete:,} incomplete" if counts.incomplete else "")),
+            ("Classes", f"{stats.num_classes:,}: {largest}{rest}"),
+            ("Frames", f"{stats.num_frames:,}, of them {stats.num_registered:,} with a camera"),
+            ("Sources", f"{kinds}; {stats.source_duration_s / 3600:,.1f} hours of video"),
+            ("Size", f"{size_text(stats.num_bytes)}, {size_text(mean_bytes)} a sequence"),
+            ("Of each", "stills, cameras (COLMAP), masks, depth with confidence, a point cloud, scores"),
+        )
+    )  # fmt: skip
+
+
+def _licence(facts: CardFacts, description: Mapping[str, Any]) -> str:
+    stated = description.get("licence")
+    words = str(stated) if stated else "not stated: whoever publishes it fills it in (dataset.json)"
+    rows = [("Of the dataset", words)]
+    rows += [(licence or "the dataset's own", f"{count:,} captures") for licence, count in facts.licences]
+    named: dict[bool | None, str] = {True: "given", False: "refused", None: "nobody asked"}
+    consents = ", ".join(f"{named[key]}: {count:,}" for key, count in facts.consents.items())
+    return _rows((*rows, ("Consent of the collectors", consents or "no captures")))
+
+
+def _splits(facts: CardFacts) -> str:
+    if not facts.splits:
+        return "<p>None yet; <code>walkaround splits</code> divides by object, class by class.</p>"
+    return _rows(tuple((name, f"{count:,} sequences") for name, count in facts.splits.items()))
+
+
+def _options(description: Mapping[str, Any]) -> str:
+    options = description.get("options")
+    return folded_json("Options of the first build", options) if options else ""
+
+
+def _limits(stats: DatasetStats) -> str:
+    total = max(stats.counts.total, 1)
+    seen = [
+        f"{item.count / total:.1%} of the sequences: {item.text}"
+        for item in stats.reasons
+        if item.verdict == "warn" and item.text
+    ]
+    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in (*_LIMITS, *seen)) + "</ul>"
+
+
+def _machines(facts: CardFacts) -> str:
+    names = (
+        "<code>dataset.json</code>, <code>catalog.parquet</code>, <code>splits/*.json</code> of the dataset"
+    )
+    if not facts.has_croissant:
+        return f"<p>{names}.</p>"
+    return f'<p><a href="{CROISSANT_NAME}">Croissant metadata (JSON-LD)</a>; {names}.</p>'
