@@ -24,7 +24,7 @@ from walkaround.masks import MasksOptions
 from walkaround.masks import models as table
 from walkaround.masks.models import MODELS, MaskModel, Recipe, fetch, prepare_model, recipe_of
 from walkaround.masks.onnx import OnnxModel, load_model
-from walkaround.pipeline import STAGES
+from walkaround.pipeline import STAGES, BuildOptions, build_sequence
 from walkaround.workspace import options_to_dict, stage_key
 
 CONTENT = bytes(range(256)) * 5000
@@ -201,17 +201,16 @@ def test_a_build_without_network_stops_before_any_work(
 def test_a_build_with_a_file_that_is_no_model_stops_before_any_work(
     tmp_path: Path, fake_stages: ModuleType, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One capture, and a batch: the captures are not to blame, so none is rejected."""
+    """With UsageError, which stops a batch too: the captures are not to blame."""
     pytest.importorskip("onnxruntime")
     model = tmp_path / "text.onnx"
     model.write_text("not a model")
     options = ["--out", str(tmp_path / "root"), "--masks.model", str(model)]
     assert main(["build", str(source), *options]) == 2
     assert "not a readable ONNX model" in capsys.readouterr().err
-    manifest = tmp_path / "captures.csv"
-    manifest.write_text(f"path\n{source}\n")
-    assert main(["build", str(manifest), *options, "--workers", "1"]) == 2
-    assert "not a readable ONNX model" in capsys.readouterr().err
+    build = BuildOptions(masks=MasksOptions(model=model))
+    with pytest.raises(UsageError, match="not a readable ONNX model"):
+        build_sequence(source, tmp_path / "root", options=build)
     assert fake_stages.calls == []
 
 
