@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 MARKER_NAME = ".walkaround-report"
 """Says that a folder is a report, so that it may be written over."""
-_MEDIA_VERSION = 2
-_PAGE_VERSION = 2
+_MEDIA_VERSION = 1
+_PAGE_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
