@@ -32,7 +32,11 @@ _COMMANDS = {
 }
 
 _CONTINUES = "the same command continues after the last finished stage"
-_AFTER_INTERRUPT = {"build": _CONTINUES, "demo": _CONTINUES}
+_AFTER_INTERRUPT = {
+    "build": _CONTINUES,
+    "demo": _CONTINUES,
+    "report": "the same command keeps the pages that are there",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
