@@ -53,7 +53,9 @@ def test_imports(path: Path) -> None:
         if own in LEAVES:
             assert other in LEAVES | {""}, f"{module} imports {imported}: leaves import leaves only"
         if own in STAGES | LEAVES:
-            assert other not in ("pipeline", "workspace", "cli", "commands"), f"{module} imports {imported}"
+            assert other not in ("pipeline", "workspace", "cli", "commands", "site"), (
+                f"{module} imports {imported}"
+            )
         if imported.split(".")[0] == "pycolmap":
             assert module == "walkaround.io.colmap", f"{module} imports pycolmap: go through io/colmap.py"
     assert "import *" not in path.read_text(encoding="utf-8")

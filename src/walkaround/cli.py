@@ -47,6 +47,7 @@ _AFTER_INTERRUPT = {
     "export": "the scenes before are written; --overwrite writes them again",
     "shard": "the same command continues after the last finished shard",
     "unshard": "the same command continues after the last finished scene",
+    "report": "the same command keeps the pages that are there",
 }
 
 

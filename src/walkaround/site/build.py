@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from walkaround import __version__
 from walkaround.dataset.description import read_description
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 MARKER_NAME = ".walkaround-report"
 """Says that a folder is a report, so that it may be written over."""
-_MEDIA_VERSION = 2
+_MEDIA_VERSION = 1
 _PAGE_VERSION = 1
 
 
@@ -118,14 +119,22 @@ def write_site(
     write_assets(out)
     with library_threads(1):
         done = _write_sequences(job, stats, num_threads or usable_cores(), progress)
-    _remove_gone_classes(out, stats)
-    card = read_card_facts(root, {split: len(keys) for split, keys in splits.items()})
-    _take_croissant(root, out)
+    _remove_gone(out / "classes", {item.label for item in stats.classes})
+    _write_front(job, stats, description, {split: len(keys) for split, keys in splits.items()})
+    return done
+
+
+def _write_front(
+    job: _Job, stats: DatasetStats, description: Mapping[str, Any], splits: Mapping[str, int]
+) -> None:
+    """Write the overview and the card."""
+    card = read_card_facts(job.root, splits)
+    _take_croissant(job.root, job.out)
     licence = str(description["licence"]) if description.get("licence") else None
     about = str(description.get("description") or "")
-    _write(job, out / "card.html", card_page(stats, card, description, name=name))
-    _write(job, out / "index.html", overview_page(stats, name=name, licence=licence, description=about))
-    return done
+    _write(job, job.out / "card.html", card_page(stats, card, description, name=job.name))
+    overview = overview_page(stats, name=job.name, licence=licence, description=about)
+    _write(job, job.out / "index.html", overview)
 
 
 def _claim(out: Path) -> None:
@@ -239,7 +248,3 @@ def _remove_gone(folder: Path, kept: set[str]) -> None:
                 shutil.rmtree(path)
     except OSError as error:
         raise output_error(folder, error) from error
-
-
-def _remove_gone_classes(out: Path, stats: DatasetStats) -> None:
-    _remove_gone(out / "classes", {item.label for item in stats.classes})

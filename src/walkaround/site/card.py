@@ -32,7 +32,7 @@ _LIMITS = (
     "The scale is arbitrary unless a sequence says metric: the cameras' orbit has radius 1.",
     "Masks, depth and cameras are computed, not made by people; the scores say how well they agree.",
     "Shiny, transparent and textureless surfaces have little depth; holes are left open.",
-    "Undersides and sides that nobody filmed are missing; `arc covered` tells how much was seen.",
+    "Undersides and sides that nobody filmed are missing; the arc covered tells how much was seen.",
     "Class labels are those given by the collectors.",
 )
 
@@ -124,7 +124,9 @@ def _licence(facts: CardFacts, description: Mapping[str, Any]) -> str:
     stated = description.get("licence")
     words = str(stated) if stated else "not stated: whoever publishes it fills it in (dataset.json)"
     rows = [("Of the dataset", words)]
-    rows += [(licence or "the dataset's own", f"{count:,} captures") for licence, count in facts.licences]
+    rows += [
+        (f"Under {licence or 'that licence'}", f"{count:,} captures") for licence, count in facts.licences
+    ]
     named: dict[bool | None, str] = {True: "given", False: "refused", None: "nobody asked"}
     consents = ", ".join(f"{named[key]}: {count:,}" for key, count in facts.consents.items())
     return _rows((*rows, ("Consent of the collectors", consents or "no captures")))

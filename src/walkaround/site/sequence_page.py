@@ -40,7 +40,7 @@ def sequence_page(record: SequenceRecord, media: Media, entry: Entry, context: C
             _trail(record, entry),
             head(record),
             f'<div class="pair">{_cloud(media)}{_plan(media)}</div>' if media.num_shown or media.plan else "",
-            _stills(record, media),
+            _stills(record, media, context),
             _depth(record, media),
             section("Scores", score_tables(record), lead=SCORES_LEAD),
             section("Time", timings(record), identifier="timings"),
@@ -83,7 +83,7 @@ def _plan(media: Media) -> str:
     return section("Cameras", media.plan, lead=lead)
 
 
-def _stills(record: SequenceRecord, media: Media) -> str:
+def _stills(record: SequenceRecord, media: Media, context: Context) -> str:
     if not record.frames:
         return ""
     places = _places(media.stills)
@@ -91,15 +91,17 @@ def _stills(record: SequenceRecord, media: Media) -> str:
     for frame in record.frames:
         lost = "cameras" in record.stages and not frame.registered
         time = "" if frame.timestamp_s is None else f"{frame.timestamp_s:.2f} s"
-        figures.append(
-            _figure(
-                media.stills, places.get(frame.image), frame.image, "not registered" if lost else time, lost
-            )
-        )
+        picture = _cell(media.stills, places.get(frame.image), frame.image)
+        if context.files and frame.image in places:
+            address_of = f"{context.files}/images/{address(frame.image)}"
+            picture = f'<a class="full" href="{escape(address_of)}">{picture}</a>'
+        figures.append(_figure(picture, frame.image, "not registered" if lost else time, lost))
     masked = "masks" in record.stages
     lead = "Every still that was kept." + (" The outline is the object's mask." if masked else "")
     if any("not registered" in figure for figure in figures):
         lead += " Dashed and grey: no camera could be placed."
+    if context.files:
+        lead += " A click opens the whole still."
     return section("Frames and masks" if masked else "Frames", _grid(figures, media.stills), lead=lead)
 
 
@@ -108,7 +110,7 @@ def _depth(record: SequenceRecord, media: Media) -> str:
     if sheet is None:
         return ""
     figures = [
-        _figure(sheet, place, name, f"{100 * share:.0f} % valid")
+        _figure(_cell(sheet, place, f"depth of {name}"), name, f"{100 * share:.0f} % valid")
         for place, (name, share) in enumerate(zip(sheet.images, media.valid, strict=True))
     ]
     legend = pictures.depth_legend(media.depth_range, "m" if record.metric else "orbit radii")
@@ -120,21 +122,21 @@ def _places(sheet: Sheet | None) -> dict[str, int]:
     return {} if sheet is None else {name: place for place, name in enumerate(sheet.images)}
 
 
-def _figure(sheet: Sheet | None, place: int | None, image: str, note: str, lost: bool = False) -> str:
+def _cell(sheet: Sheet | None, place: int | None, name: str) -> str:
     """Show one cell of a sheet; ``background-position`` in percent holds at any size."""
-    stem = Path(image).stem
     if sheet is None or place is None:
-        picture = '<div class="empty">missing</div>'
-    else:
-        row, column = divmod(place, COLUMNS)
-        x = 100 * column / (COLUMNS - 1)
-        y = 100 * row / max(sheet.num_rows - 1, 1)
-        kind = sheet.name.partition(".")[0]
-        picture = (
-            f'<div class="cell {kind}" role="img" aria-label="{escape(stem)} {escape(note)}"'
-            f' style="background-position:{x:.4g}% {y:.6g}%"></div>'
-        )
-    caption = f"<figcaption><b>{escape(stem)}</b><span>{escape(note)}</span></figcaption>"
+        return '<div class="empty">missing</div>'
+    row, column = divmod(place, COLUMNS)
+    x, y = 100 * column / (COLUMNS - 1), 100 * row / max(sheet.num_rows - 1, 1)
+    kind = sheet.name.partition(".")[0]
+    return (
+        f'<div class="cell {kind}" role="img" aria-label="{escape(name)}"'
+        f' style="background-position:{x:.4g}% {y:.6g}%"></div>'
+    )
+
+
+def _figure(picture: str, image: str, note: str, lost: bool = False) -> str:
+    caption = f"<figcaption><b>{escape(Path(image).stem)}</b><span>{escape(note)}</span></figcaption>"
     return f"<figure{' class=lost' if lost else ''}>{picture}{caption}</figure>"
 
 

@@ -1,4 +1,4 @@
-"""What the report of a dataset costs: ``python benchmarks/site.py ROOT --sequences 1000``.
+"""What the report of a dataset costs: ``python benchmarks/report.py ROOT --sequences 1000``.
 
 ROOT's sequences are repeated (hard links, other ids) until there are enough. The report is then written three
 times: from nothing, again after the dataset's name changed (all pages are written, no picture is drawn), and
