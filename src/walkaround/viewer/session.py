@@ -1,0 +1,97 @@
+"""One run of the viewer: what is open, the pages that the browser gets, the door."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+
+from walkaround.dataset.readers.scene import Scene
+from walkaround.errors import UsageError
+from walkaround.viewer.gateway import Gateway, Request, Response, is_loopback
+from walkaround.viewer.places import open_scene
+from walkaround.viewer.window import Window
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_PORT = 8090
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+}
+_PAGES = {"/": "index.html", "/app.css": "app.css"}
+
+
+class Session:
+    """A running viewer. Use it in a ``with``; :attr:`address` is what to open in a browser."""
+
+    def __init__(self, scene: Scene, *, host: str, port: int) -> None:
+        self.window = Window()
+        self.token = None if is_loopback(host) else secrets.token_urlsafe(18)
+        try:
+            self.gateway = Gateway(
+                host, port, token=self.token, respond=self.respond, upstreams={"3d": lambda: self.window.port}
+            )
+        except UsageError:
+            self.window.close()
+            raise
+        self.host = host
+        self.window.show(scene)
+
+    @property
+    def address(self) -> str:
+        """The address to open, token and all."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.gateway.port}/" + (f"?token={self.token}" if self.token else "")
+
+    def respond(self, request: Request) -> Response:
+        """Answer a request that is not for viser."""
+        if request.method == "GET" and request.path in _PAGES:
+            name = _PAGES[request.path]
+            body = files("walkaround.viewer").joinpath("web", name).read_bytes()
+            return Response(body=body, content_type=_TYPES[name.rpartition(".")[2]])
+        return Response(body=b"There is no such page.", status=404)
+
+    def close(self) -> None:
+        """End the servers."""
+        self.gateway.close()
+        self.window.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_session(path: Path, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> Session:
+    """Open a sequence's folder, or the file of a point cloud, in a viewer.
+
+    Parameters
+    ----------
+    host
+        Where to listen. Anything but loopback makes a token that a browser must bring.
+    port
+        0 for any that is free.
+
+    Raises
+    ------
+    FormatError
+        There is nothing to show at ``path``.
+    UsageError
+        viser is not installed, or the address cannot be listened on.
+    """
+    _need_viser()
+    return Session(open_scene(path), host=host, port=port)
+
+
+def _need_viser() -> None:
+    try:
+        import viser  # noqa: F401
+    except ImportError as error:
+        raise UsageError("The viewer needs viser: pip install 'walkaround[view]'.") from error
