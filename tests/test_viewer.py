@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import urllib.error
 import urllib.request
@@ -18,7 +19,7 @@ from walkaround.cli import main
 from walkaround.errors import FormatError, UsageError
 from walkaround.geometry import project, transform_points
 from walkaround.types import Camera, PointCloud, View
-from walkaround.viewer import clouds, hull, measure, pictures, world
+from walkaround.viewer import answers, clouds, hull, measure, pairs, pictures, world
 from walkaround.viewer.content import Content
 from walkaround.viewer.gateway import Gateway, Request, Response, allowed_host, is_loopback, same_origin
 from walkaround.viewer.places import open_scene
@@ -336,3 +337,56 @@ def test_a_session_serves_its_page_and_viser(released: Path) -> None:
         session.window.set_shown("mask solid", True)
         session.window.step(-1, None)
         assert session.window.number == 1
+
+
+# --- two frames ---
+
+
+def test_a_pixel_lies_on_its_epipolar_curve(released: Path) -> None:
+    """With lens distortion too, where the curve is not straight."""
+    camera = Camera(
+        model="OPENCV", width=96, height=72, params=(90.0, 95.0, 50.0, 35.0, -0.2, 0.05, 0.01, 0.0)
+    )
+    first, second = (
+        View(frame=VIEWS[n].frame, camera=camera, cam_from_world=VIEWS[n].cam_from_world) for n in (0, 2)
+    )
+    point = np.array([0.05, -0.1, 0.07])
+    seen = [project(camera, transform_points(v.cam_from_world, point)) for v in (first, second)]
+    curve = pairs.epipolar_curve(first, second, seen[0], np.zeros(3))
+    steps = np.linspace(curve[:-1], curve[1:], 50).reshape(-1, 2)
+    assert np.linalg.norm(steps - seen[1], axis=1).min() < 0.05
+    assert pairs.residuals(first, second, seen[0][None], seen[1][None])[0] == pytest.approx(0, abs=1e-6)
+    off = pairs.residuals(first, second, seen[0][None], seen[1][None] + 3.0)[0]
+    assert 0.5 < off < 5
+
+
+def test_what_two_frames_share(released: Path) -> None:
+    content = Content(open_scene(released / "0" / "0a00b1"))
+    one, other = content.views[0], content.views[1]
+    found = pairs.match(one, other, content.observations, content.around.centre)
+    assert len(found.first_px) == 50  # of the fake model, every camera sees every point
+    assert found.residual_px.max() < 1e-3
+    assert 20 < found.angle_deg < 30
+    assert pairs.good_partner("001.jpg", content.observations) not in (None, "001.jpg")
+    assert pairs.good_partner("010.jpg", content.observations) is None
+    alone = pairs.match(one, other, {}, content.around.centre)
+    assert len(alone.first_px) == 0
+
+
+def test_answers_about_a_pair(released: Path) -> None:
+    content = Content(open_scene(released / "0" / "0a00b1"))
+    answered = json.loads(answers.describe_pair(content, {"a": "001.jpg"}).body)
+    assert answered["num_matches"] == 50 and answered["b"] != "001.jpg"
+    query = {"a": "001.jpg", "b": "002.jpg", "x": "40", "y": "30"}
+    assert len(json.loads(answers.send_curve(content, query).body)) > 10
+    without = json.loads(answers.describe_pair(content, {"a": "001.jpg", "b": "010.jpg"}).body)
+    assert without["matches"] == [] and "angle_deg" not in without and without["size_b"] == [96, 72]
+    image = answers.send_image(content, {"image": "001.jpg", "mask": "1"})
+    assert image.content_type == "image/jpeg" and image.body[:2] == b"\xff\xd8"
+    for wrong in ({"a": "../../x"}, {"a": "001.jpg", "b": "x"}):
+        with pytest.raises(UsageError, match="is no frame"):
+            answers.describe_pair(content, wrong)
+    with pytest.raises(UsageError, match="is no number"):
+        answers.send_curve(content, {**query, "x": "nan"})
+    with pytest.raises(UsageError, match="has no camera"):
+        answers.send_curve(content, {**query, "b": "010.jpg"})

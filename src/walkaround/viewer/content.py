@@ -14,6 +14,7 @@ from walkaround.errors import FormatError
 from walkaround.quality.rules import RULES_BY_CODE
 from walkaround.types import BoolArray, FloatArray, Frame, IntArray, PointCloud, SparseModel, View
 from walkaround.viewer.hull import carve, mesh_of
+from walkaround.viewer.pairs import read_observations
 from walkaround.viewer.pictures import Picture, read_picture
 from walkaround.viewer.world import Arc, Surroundings, arc_of, surroundings, surroundings_of_points, upright
 
@@ -51,6 +52,16 @@ class Content:
     @cached_property
     def sparse(self) -> SparseModel | None:
         return self._tried(self.scene.read_sparse, None)
+
+    @cached_property
+    def observations(self) -> dict[str, tuple[FloatArray, IntArray]]:
+        """Image name -> pixels (N, 2) and ids (N,) of the sparse points it sees."""
+        return self._tried(lambda: read_observations(self.scene), {})
+
+    def size_wh(self, image: str) -> tuple[int, int]:
+        """Return the size that a frame's pixels are counted in: its camera's, else the file's."""
+        view = self.view_of.get(image)
+        return (view.camera.width, view.camera.height) if view else self.scene.image_size_wh(image)
 
     @cached_property
     def metric(self) -> bool:

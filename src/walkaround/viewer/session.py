@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from walkaround.dataset.readers.scene import Scene
-from walkaround.errors import UsageError
+from walkaround.errors import FormatError, UsageError
+from walkaround.viewer.answers import as_json, describe_pair, describe_scene, send_curve, send_image
 from walkaround.viewer.gateway import Gateway, Request, Response, is_loopback
 from walkaround.viewer.places import open_scene
 from walkaround.viewer.window import Window
@@ -22,7 +23,8 @@ _TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
 }
-_PAGES = {"/": "index.html", "/app.css": "app.css"}
+_PAGES = {"/": "index.html", "/app.css": "app.css", "/app.js": "app.js", "/pair.js": "pair.js"}
+_ANSWERS = {"/api/image": send_image, "/api/pair": describe_pair, "/api/epipolar": send_curve}
 
 
 class Session:
@@ -53,6 +55,18 @@ class Session:
             name = _PAGES[request.path]
             body = files("walkaround.viewer").joinpath("web", name).read_bytes()
             return Response(body=body, content_type=_TYPES[name.rpartition(".")[2]])
+        try:
+            return self._answer(request)
+        except (UsageError, FormatError) as error:
+            return as_json({"error": str(error)}, status=400)
+
+    def _answer(self, request: Request) -> Response:
+        content = self.window.content
+        if request.method == "GET" and content is not None:
+            if request.path == "/api/scene":
+                return describe_scene(content)
+            if request.path in _ANSWERS:
+                return _ANSWERS[request.path](content, request.query)
         return Response(body=b"There is no such page.", status=404)
 
     def close(self) -> None:
