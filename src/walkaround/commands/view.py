@@ -14,10 +14,10 @@ from walkaround.commands.console import EXIT_ACCEPTED, parse, say, set_up_loggin
 
 @dataclass(frozen=True, kw_only=True)
 class ViewCommand:
-    """Look at a sequence in the browser: cameras, points, images with masks and depth."""
+    """Look at a sequence or a whole dataset in the browser: cameras, points, images with masks and depth."""
 
     path: Annotated[Path, tyro.conf.Positional]
-    """The folder of a sequence, ours or of MVImgNet, or a point cloud (.pcd, .ply)."""
+    """The folder of a sequence or of a dataset, ours or MVImgNet, or a point cloud (.pcd, .ply)."""
     host: str = "127.0.0.1"
     """Where to listen. Anything but this machine (0.0.0.0 for all networks) asks browsers for a token."""
     port: int = 8090

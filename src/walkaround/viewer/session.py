@@ -8,11 +8,19 @@ from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 
-from walkaround.dataset.readers.scene import Scene
-from walkaround.errors import FormatError, UsageError
+from walkaround.dataset.readers import Dataset, Scene
+from walkaround.errors import FormatError, UsageError, WalkaroundError
 from walkaround.viewer.answers import as_json, describe_pair, describe_scene, send_curve, send_image
 from walkaround.viewer.gateway import Gateway, Request, Response, is_loopback
-from walkaround.viewer.places import open_scene
+from walkaround.viewer.list_answers import (
+    describe_choices,
+    open_sequence,
+    send_page,
+    send_thumbnail,
+    take_review,
+)
+from walkaround.viewer.listing import Listing
+from walkaround.viewer.places import is_sequence, open_scene
 from walkaround.viewer.window import Window
 
 logger = logging.getLogger(__name__)
@@ -23,14 +31,28 @@ _TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
 }
-_PAGES = {"/": "index.html", "/app.css": "app.css", "/app.js": "app.js", "/pair.js": "pair.js"}
+_PAGES = {
+    "/": "index.html",
+    "/app.css": "app.css",
+    "/app.js": "app.js",
+    "/pair.js": "pair.js",
+    "/list.js": "list.js",
+}
 _ANSWERS = {"/api/image": send_image, "/api/pair": describe_pair, "/api/epipolar": send_curve}
+_LIST_ANSWERS = {
+    "/api/choices": ("GET", describe_choices),
+    "/api/list": ("GET", send_page),
+    "/api/thumbnail": ("GET", send_thumbnail),
+    "/api/open": ("POST", open_sequence),
+    "/api/review": ("POST", take_review),
+}
 
 
 class Session:
     """A running viewer. Use it in a ``with``; :attr:`address` is what to open in a browser."""
 
-    def __init__(self, scene: Scene, *, host: str, port: int) -> None:
+    def __init__(self, shown: Scene | Dataset, *, host: str, port: int) -> None:
+        self.listing = Listing(shown) if isinstance(shown, Dataset) else None
         self.window = Window()
         self.token = None if is_loopback(host) else secrets.token_urlsafe(18)
         try:
@@ -41,7 +63,8 @@ class Session:
             self.window.close()
             raise
         self.host = host
-        self.window.show(scene)
+        if isinstance(shown, Scene):
+            self.window.show(shown)
 
     @property
     def address(self) -> str:
@@ -57,11 +80,17 @@ class Session:
             return Response(body=body, content_type=_TYPES[name.rpartition(".")[2]])
         try:
             return self._answer(request)
-        except (UsageError, FormatError) as error:
+        except WalkaroundError as error:
             return as_json({"error": str(error)}, status=400)
 
     def _answer(self, request: Request) -> Response:
+        if self.listing is not None and request.path in _LIST_ANSWERS:
+            method, answer = _LIST_ANSWERS[request.path]
+            if request.method == method:
+                return answer(self.listing, self.window, request)
         content = self.window.content
+        if request.method == "GET" and request.path == "/api/choices":
+            return as_json({"list": False})
         if request.method == "GET" and content is not None:
             if request.path == "/api/scene":
                 return describe_scene(content)
@@ -84,7 +113,7 @@ class Session:
 
 
 def open_session(path: Path, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> Session:
-    """Open a sequence's folder, or the file of a point cloud, in a viewer.
+    """Open a sequence's folder, the file of a point cloud, or a whole dataset in a viewer.
 
     Parameters
     ----------
@@ -101,7 +130,13 @@ def open_session(path: Path, *, host: str = "127.0.0.1", port: int = DEFAULT_POR
         viser is not installed, or the address cannot be listened on.
     """
     _need_viser()
-    return Session(open_scene(path), host=host, port=port)
+    return Session(open_scene(path) if is_sequence(path) else _open_dataset(path), host=host, port=port)
+
+
+def _open_dataset(root: Path) -> Dataset:
+    if not root.exists():
+        raise FormatError(f"{root} does not exist. Name a sequence's folder or the folder of a dataset.")
+    return Dataset(root, statuses=None)
 
 
 def _need_viser() -> None:
