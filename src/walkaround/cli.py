@@ -34,6 +34,7 @@ _COMMANDS = {
     "simulate": "render a walk-around of an object with known truth",
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
+    "view": "look at a sequence or a dataset in the browser, accept and reject",
     "masks": "mask one object in a folder of photos, without cameras",
     "models": "list the learned mask models that can be named",
 }

@@ -28,7 +28,7 @@ _NUMBERS = ("NUMBER", "INT", "BIGINT", "HUGEINT", "DOUBLE", "FLOAT", "DECIMAL", 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryCommand:
-    """Ask the catalogue of a dataset with SQL; the table is ``catalog``."""
+    """Ask the catalogue of a dataset with SQL: the tables are ``catalog`` and ``reviews``."""
 
     root: Annotated[Path, tyro.conf.Positional]
     """ROOT, the folder of the dataset."""

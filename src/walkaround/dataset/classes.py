@@ -22,7 +22,15 @@ TABLE_NAMES = ("mvimgnet", "mvimgnet2")
 """Tables that ``--classes`` knows by name; anything else is the path of a CSV file."""
 
 _RESERVED_LABELS = frozenset(
-    {"splits", "duplicates", "dataset.json", "catalog.parquet", "duplicates.json", "fingerprints.parquet"}
+    {
+        "splits",
+        "duplicates",
+        "dataset.json",
+        "catalog.parquet",
+        "duplicates.json",
+        "fingerprints.parquet",
+        "reviews.jsonl",
+    }
 )
 
 

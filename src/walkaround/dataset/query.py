@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from walkaround.dataset.database import READ_ERRORS
+from walkaround.dataset.database import READ_ERRORS, load_rows
+from walkaround.dataset.reviews import REVIEW_COLUMNS, read_reviews, reviews_path
 from walkaround.dataset.rows import CATALOG_NAME, opened_catalog
 from walkaround.errors import OutputError, UsageError
 from walkaround.io.atomic import atomic_path
@@ -33,7 +34,7 @@ class QueryResult:
 
 @contextmanager
 def query_catalog(root: Path, sql: str) -> Iterator[QueryResult]:
-    """Run one SELECT over the table ``catalog``.
+    """Run one SELECT over the tables ``catalog`` and ``reviews`` (what people decided; docs/format.md).
 
     Raises
     ------
@@ -83,6 +84,8 @@ def _guarded(root: Path, sql: str, *writes: Path) -> Iterator[duckdb.DuckDBPyCon
         tempfile.TemporaryDirectory(prefix="walkaround-query-") as scratch,
         opened_catalog(root, temp_directory=scratch, **_SETTINGS) as database,
     ):
+        decisions = (asdict(review) for review in read_reviews(reviews_path(root)))
+        load_rows(database, "reviews", decisions, REVIEW_COLUMNS)
         guard(database, sql, [str(root / CATALOG_NAME), *map(str, writes)])
         yield database
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from walkaround.errors import FormatError
-from walkaround.types import Camera, FloatArray, Frame, View
+from walkaround.types import Camera, FloatArray, Frame, IntArray, View
 
 _MODELS = {
     0: ("SIMPLE_PINHOLE", 3), 1: ("PINHOLE", 4), 2: ("SIMPLE_RADIAL", 4), 3: ("RADIAL", 5), 4: ("OPENCV", 8),
@@ -32,6 +32,8 @@ class StoredPose:
     cam_from_world: FloatArray  # (4, 4)
     num_observations: int
     """Of points, and of features without one."""
+    observations_at: int = 0
+    """Where they begin in the file."""
 
 
 def parse_cameras(data: bytes, where: str = "cameras.bin") -> dict[int, Camera]:
@@ -87,6 +89,7 @@ def parse_poses(data: bytes, where: str = "images.bin") -> list[StoredPose]:
                     name=data[offset + 64 : end].decode("utf-8", errors="replace"),
                     cam_from_world=_rigid(numbers),
                     num_observations=num_points,
+                    observations_at=end + 9,
                 )
             )
             offset = end + 9 + 24 * num_points
@@ -94,6 +97,21 @@ def parse_poses(data: bytes, where: str = "images.bin") -> list[StoredPose]:
         raise _cut_off(where, data) from error
     _check_end(where, data, offset)
     return poses
+
+
+def parse_observations(data: bytes, pose: StoredPose) -> tuple[FloatArray, IntArray]:
+    """Return where an image saw points: pixels (N, 2) and their ids (N,) in ``points3D.bin``.
+
+    ``data`` and ``pose`` are what :func:`parse_poses` took and gave.
+    """
+    stored = np.frombuffer(
+        data,
+        dtype=[("xy", "<f8", (2,)), ("id", "<i8")],
+        count=pose.num_observations,
+        offset=pose.observations_at,
+    )
+    seen = stored[(stored["id"] >= 0) & np.isfinite(stored["xy"]).all(axis=1)]
+    return seen["xy"].astype(np.float64), seen["id"].astype(np.int64)
 
 
 def parse_views(cameras: bytes, images: bytes, frames: tuple[Frame, ...] = ()) -> tuple[View, ...]:

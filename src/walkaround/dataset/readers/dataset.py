@@ -100,6 +100,11 @@ class Dataset(Sequence[Scene]):
         """``walkaround`` for our own datasets, else ``released``."""
         return "walkaround" if self._index.is_catalog else "released"
 
+    @property
+    def table(self) -> Path:
+        """The Parquet file behind it: the catalogue, or the list that was made of a download."""
+        return self._index.path
+
     def __len__(self) -> int:
         return len(self._numbers)
 

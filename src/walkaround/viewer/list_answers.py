@@ -1,0 +1,95 @@
+"""What the viewer's own pages ask for about a dataset: its list, thumbnails, opening, decisions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from walkaround.dataset.readers import Scene
+from walkaround.errors import FormatError, UsageError
+from walkaround.io.image import encode_jpeg
+from walkaround.viewer.answers import as_json, describe_scene
+from walkaround.viewer.gateway import Request, Response
+from walkaround.viewer.listing import Filter, Listing
+from walkaround.viewer.pictures import thumbnail
+
+if TYPE_CHECKING:
+    from walkaround.viewer.window import Window
+
+_KEPT_THUMBNAILS = 2000
+
+
+def describe_choices(listing: Listing, window: Window, request: Request) -> Response:
+    """Say what the list can be filtered by, and what can be decided."""
+    return as_json({"list": True, "name": listing.dataset.root.resolve().name, **listing.choices()})
+
+
+def send_page(listing: Listing, window: Window, request: Request) -> Response:
+    """Send a page of the list."""
+    offset = request.query.get("offset", "0")
+    if not offset.isdecimal():
+        raise UsageError(f"offset={offset!r:.80} is no number.")
+    return as_json(listing.page(Filter.of_query(request.query), int(offset)))
+
+
+def send_thumbnail(listing: Listing, window: Window, request: Request) -> Response:
+    """Send a small image of a sequence, from the middle of its walk."""
+    scene = listing.scene(request.query.get("key", ""))
+    body = _thumbnail_bytes(scene)
+    headers = {"Cache-Control": "private, max-age=600"}
+    return Response(body=body, content_type="image/jpeg", headers=headers, status=200 if body else 404)
+
+
+def open_sequence(listing: Listing, window: Window, request: Request) -> Response:
+    """Show a sequence of the list in the 3-D view."""
+    window.show(listing.scene(_text(_body(request), "key")))
+    if window.content is None:
+        raise UsageError("The viewer is ending.")
+    return describe_scene(window.content)
+
+
+def take_review(listing: Listing, window: Window, request: Request) -> Response:
+    """Write what a person decided about a sequence."""
+    body = _body(request)
+    written = listing.review(
+        _text(body, "key"),
+        _text(body, "decision"),
+        label=_text(body, "label") or None,
+        note=_text(body, "note"),
+    )
+    return as_json(asdict(written))
+
+
+@lru_cache(maxsize=_KEPT_THUMBNAILS)
+def _cached_thumbnail(scene: Scene) -> bytes:
+    names = scene.image_names
+    try:
+        return encode_jpeg(thumbnail(scene, names[len(names) // 2]), 80) if names else b""
+    except FormatError:
+        return b""
+
+
+def _thumbnail_bytes(scene: Scene) -> bytes:
+    try:
+        return _cached_thumbnail(scene)
+    except TypeError:  # files in archives cannot be hashed
+        return _cached_thumbnail.__wrapped__(scene)
+
+
+def _body(request: Request) -> dict[str, Any]:
+    try:
+        value = json.loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"The request is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UsageError("The request is no JSON object.")
+    return value
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name) or ""
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is no text.")
+    return value.strip()

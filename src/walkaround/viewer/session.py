@@ -1,0 +1,146 @@
+"""One run of the viewer: what is open, the pages that the browser gets, the door."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+
+from walkaround.dataset.readers import Dataset, Scene
+from walkaround.errors import FormatError, UsageError, WalkaroundError
+from walkaround.viewer.answers import as_json, describe_pair, describe_scene, send_curve, send_image
+from walkaround.viewer.gateway import Gateway, Request, Response, is_loopback
+from walkaround.viewer.list_answers import (
+    describe_choices,
+    open_sequence,
+    send_page,
+    send_thumbnail,
+    take_review,
+)
+from walkaround.viewer.listing import Listing
+from walkaround.viewer.places import is_sequence, open_scene
+from walkaround.viewer.window import Window
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_PORT = 8090
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+}
+_PAGES = {
+    "/": "index.html",
+    "/app.css": "app.css",
+    "/app.js": "app.js",
+    "/pair.js": "pair.js",
+    "/list.js": "list.js",
+}
+_ANSWERS = {"/api/image": send_image, "/api/pair": describe_pair, "/api/epipolar": send_curve}
+_LIST_ANSWERS = {
+    "/api/choices": ("GET", describe_choices),
+    "/api/list": ("GET", send_page),
+    "/api/thumbnail": ("GET", send_thumbnail),
+    "/api/open": ("POST", open_sequence),
+    "/api/review": ("POST", take_review),
+}
+
+
+class Session:
+    """A running viewer. Use it in a ``with``; :attr:`address` is what to open in a browser."""
+
+    def __init__(self, shown: Scene | Dataset, *, host: str, port: int) -> None:
+        self.listing = Listing(shown) if isinstance(shown, Dataset) else None
+        self.window = Window()
+        self.token = None if is_loopback(host) else secrets.token_urlsafe(18)
+        try:
+            self.gateway = Gateway(
+                host, port, token=self.token, respond=self.respond, upstreams={"3d": lambda: self.window.port}
+            )
+        except UsageError:
+            self.window.close()
+            raise
+        self.host = host
+        if isinstance(shown, Scene):
+            self.window.show(shown)
+
+    @property
+    def address(self) -> str:
+        """The address to open, token and all."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.gateway.port}/" + (f"?token={self.token}" if self.token else "")
+
+    def respond(self, request: Request) -> Response:
+        """Answer a request that is not for viser."""
+        if request.method == "GET" and request.path in _PAGES:
+            name = _PAGES[request.path]
+            body = files("walkaround.viewer").joinpath("web", name).read_bytes()
+            return Response(body=body, content_type=_TYPES[name.rpartition(".")[2]])
+        try:
+            return self._answer(request)
+        except WalkaroundError as error:
+            return as_json({"error": str(error)}, status=400)
+
+    def _answer(self, request: Request) -> Response:
+        if self.listing is not None and request.path in _LIST_ANSWERS:
+            method, answer = _LIST_ANSWERS[request.path]
+            if request.method == method:
+                return answer(self.listing, self.window, request)
+        content = self.window.content
+        if request.method == "GET" and request.path == "/api/choices":
+            return as_json({"list": False})
+        if request.method == "GET" and content is not None:
+            if request.path == "/api/scene":
+                return describe_scene(content)
+            if request.path in _ANSWERS:
+                return _ANSWERS[request.path](content, request.query)
+        return Response(body=b"There is no such page.", status=404)
+
+    def close(self) -> None:
+        """End the servers."""
+        self.gateway.close()
+        self.window.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_session(path: Path, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> Session:
+    """Open a sequence's folder, the file of a point cloud, or a whole dataset in a viewer.
+
+    Parameters
+    ----------
+    host
+        Where to listen. Anything but loopback makes a token that a browser must bring.
+    port
+        0 for any that is free.
+
+    Raises
+    ------
+    FormatError
+        There is nothing to show at ``path``.
+    UsageError
+        viser is not installed, or the address cannot be listened on.
+    """
+    _need_viser()
+    return Session(open_scene(path) if is_sequence(path) else _open_dataset(path), host=host, port=port)
+
+
+def _open_dataset(root: Path) -> Dataset:
+    if not root.exists():
+        raise FormatError(f"{root} does not exist. Name a sequence's folder or the folder of a dataset.")
+    return Dataset(root, statuses=None)
+
+
+def _need_viser() -> None:
+    try:
+        import viser  # noqa: F401
+    except ImportError as error:
+        raise UsageError("The viewer needs viser: pip install 'walkaround[view]'.") from error

@@ -1,0 +1,61 @@
+// The frame around the 3-D view: tabs, the title, the list, what went wrong.
+import { List } from "/list.js";
+import { Pair } from "/pair.js";
+
+const $ = (id) => document.getElementById(id);
+
+async function ask(path, query = {}) {
+  return answer(await fetch(`${path}?${new URLSearchParams(query)}`));
+}
+
+async function tell(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  return answer(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
+}
+
+async function answer(reply) {
+  const value = await reply.json();
+  if (!reply.ok) throw new Error(value.error);
+  return value;
+}
+
+function say(text) {
+  $("message").textContent = text;
+}
+
+const pair = new Pair({ ask, say });
+const list = new List({ ask, tell, say, onOpen: describe });
+
+function describe(scene) {
+  $("title").textContent = scene.title;
+  document.title = `${scene.title} – walkaround`;
+  $("tab-pair").disabled = scene.frames.length < 2;
+  if (scene.frames.length < 2) choose("view");
+  pair.setScene(scene);
+  say("");
+}
+
+async function open() {
+  try {
+    const choices = await ask("/api/choices");
+    if (choices.list) await list.begin(choices);
+    else describe(await ask("/api/scene"));
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+function choose(name) {
+  for (const tab of ["view", "pair"]) {
+    $(`tab-${tab}`).setAttribute("aria-selected", tab === name);
+    $(`panel-${tab}`).hidden = tab !== name;
+  }
+  if (name === "pair") pair.show();
+}
+
+for (const tab of ["view", "pair"]) $(`tab-${tab}`).addEventListener("click", () => choose(tab));
+document.addEventListener("keydown", (event) => list.key(event));
+$("view").addEventListener("load", () => {
+  $("view").contentWindow.addEventListener("keydown", (event) => list.key(event));
+});
+open();

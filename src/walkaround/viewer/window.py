@@ -1,0 +1,289 @@
+"""One 3-D view: a viser server on loopback that shows one scene at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from walkaround.dataset.readers.scene import Scene
+from walkaround.errors import FormatError
+from walkaround.types import View
+from walkaround.viewer import drawing
+from walkaround.viewer.clouds import num_levels_for
+from walkaround.viewer.content import Content
+from walkaround.viewer.flight import fly_to, look_at_all, send_screenshot
+from walkaround.viewer.marks import Marks
+from walkaround.viewer.panel import Panel
+from walkaround.viewer.pictures import laid_over
+from walkaround.viewer.world import backdrop, depth_of
+
+if TYPE_CHECKING:
+    import viser
+
+logger = logging.getLogger(__name__)
+
+
+class Window:
+    """Shows a scene, and does what its controls ask for (:class:`walkaround.viewer.panel.Actions`)."""
+
+    def __init__(self) -> None:
+        import viser
+
+        with contextlib.redirect_stdout(io.StringIO()):  # viser prints addresses that are not ours
+            self.server = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
+        self.server.gui.configure_theme(show_logo=False, show_share_button=False)
+        self._lock = threading.RLock()
+        self._generation = 0
+        self.content: Content | None = None
+        self.number = 0
+        self._forget()
+        self.server.on_client_connect(self._welcome)
+
+    @property
+    def port(self) -> int:
+        return self.server.get_port()
+
+    def close(self) -> None:
+        """End the server."""
+        self._generation += 1
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.server.stop()
+
+    def show(self, scene: Scene) -> None:
+        """Show a scene in place of the one before; points and images arrive in the background."""
+        content = Content(scene)
+        with self._lock:
+            self._generation += 1
+            generation = self._generation
+            self.content, self.number = content, 0
+            self._forget()
+            self.server.scene.reset()
+            self.server.gui.reset()
+            self.server.scene.remove_click_callback()
+            self.server.scene.set_up_direction(drawing.triple(content.around.up))
+            self.panel = Panel(self.server, content, self)
+            for number, view in enumerate(content.views):
+                self._draw_camera(content, number, view)
+            self._handles["arc"] = drawing.draw_arc(self.server, content)
+        threading.Thread(target=self._load, args=(content, generation), daemon=True).start()
+        self.home(None)
+
+    def _forget(self) -> None:
+        self.cameras: dict[str, viser.CameraFrustumHandle] = {}
+        self.levels: list[tuple[viser.PointCloudHandle, int, float]] = []
+        self._handles: dict[str, Any] = {}
+        self._marks = Marks(self.server, None)
+        self._behind: viser.ImageHandle | None = None
+        self._behind_view: View | None = None
+        self._arrived = False
+
+    def _draw_camera(self, content: Content, number: int, view: View) -> None:
+        handle = drawing.draw_camera(self.server, content, number, view)
+        self.cameras[view.frame.image] = handle
+        position = next(
+            (n for n, frame in enumerate(content.frames) if frame.image == view.frame.image), None
+        )
+        if position is not None:
+            handle.on_click(lambda event: self.select(position, event.client, fly=True))
+
+    def _load(self, content: Content, generation: int) -> None:
+        """Bring in what takes longer: the first picture, points level by level, thumbnails."""
+
+        def is_wanted() -> bool:
+            return self._generation == generation
+
+        try:
+            for handle, level in drawing.draw_cloud(self.server, content):
+                if not is_wanted():
+                    return
+                self.levels.append((handle, level.total, float(handle.point_size)))
+                self.set_points(self.panel.point_budget, self.panel.size.value)
+                if len(self.levels) == 1:
+                    self.repaint()
+                    drawing.draw_thumbnails(content, dict(self.cameras), is_wanted)
+            if not self.levels:
+                self.repaint()
+                drawing.draw_thumbnails(content, dict(self.cameras), is_wanted)
+            if is_wanted():
+                self.panel.write(content)
+        except Exception:
+            if is_wanted():
+                logger.exception("%s could not be shown", content.title)
+
+    # --- what the controls ask for ---
+
+    def select(self, number: int, client: viser.ClientHandle | None, *, fly: bool) -> None:
+        """Show a frame by its position; fly to its camera if it has one."""
+        content = self.content
+        if content is None or not content.frames:
+            return
+        with self._lock:
+            self.number = int(np.clip(number, 0, len(content.frames) - 1))
+            if self.panel.frame.value != self.number + 1:
+                self.panel.frame.value = self.number + 1
+        self.repaint()
+        view = content.view_of.get(content.frames[self.number].image)
+        if fly and view is not None:
+            self._put_behind(view)
+            for one in self._clients(client):
+                fly_to(one, view, content.around)
+
+    def step(self, by: int, client: viser.ClientHandle | None) -> None:
+        """Show the next frame or the one before."""
+        if self.content is not None and self.content.frames:
+            self.select(self.number + by, client, fly=self.panel.follow.value)
+
+    def repaint(self) -> None:
+        """Draw the frame's image with mask and depth as the sliders stand."""
+        content = self.content
+        if content is None or not content.frames:
+            return
+        image = content.frames[self.number].image
+        for name, handle in self.cameras.items():
+            handle.color = drawing.ACCENT if name == image else drawing.CAMERA
+        try:
+            picture = content.picture(image)
+        except FormatError as error:
+            self.panel.caption.content = str(error)
+            return
+        painted = laid_over(picture, mask_opacity=self.panel.mask.value, depth_opacity=self.panel.depth.value)
+        self.panel.image.image = painted
+        self.panel.caption.content = _caption(content, self.number)
+        with self._lock:
+            if self._behind is not None:
+                self._behind.visible = self.panel.behind.value
+                if self._behind_view is content.view_of.get(image):
+                    self._behind.image = painted
+
+    def set_shown(self, what: str, shown: bool) -> None:
+        """Show or hide one kind of thing; what was never shown is made first."""
+        content = self.content
+        if content is None:
+            return
+        if what == "cameras":
+            self._show_cameras()
+        elif what == "object points":
+            self.set_points(self.panel.point_budget, self.panel.size.value)
+        else:
+            if shown and what not in self._handles:
+                self._handles[what] = self._make(what, content)
+            if self._handles.get(what) is not None:
+                self._handles[what].visible = shown
+
+    def _show_cameras(self) -> None:
+        """Show the cameras if they are wanted and the eye is in none of them."""
+        shown = self.panel.shown["cameras"].value and self._behind is None
+        for handle in self.cameras.values():
+            handle.visible = shown
+
+    def _make(self, what: str, content: Content) -> Any:
+        if what == "sparse points":
+            return drawing.draw_sparse(self.server, content, visible=True)
+        if what == "support plane":
+            return drawing.draw_plane(self.server, content, visible=True)
+        if what == "axes":
+            return drawing.draw_axes(self.server, content)
+        return drawing.draw_solid(self.server, content) if what == "mask solid" else None
+
+    def set_points(self, budget: int, size_factor: float) -> None:
+        """Draw as many levels of the cloud as a number of points allows, all with points of one size."""
+        count = num_levels_for(budget, [total for _, total, _ in self.levels])
+        shown = self.panel.shown["object points"].value
+        for number, (handle, _, _) in enumerate(self.levels):
+            handle.visible = shown and number < count
+            handle.point_size = self.levels[count - 1][2] * size_factor
+
+    def set_measuring(self, on: bool) -> None:
+        """Let clicks mean points, or no more; the last length goes."""
+        self.server.scene.remove_click_callback()
+        self._marks.clear()
+        if on and self.content is not None:
+            self._marks = Marks(self.server, self.content)
+            self.server.scene.on_click()(self._mark)
+
+    def _mark(self, event: viser.SceneClickEvent) -> None:
+        origin, direction = np.array(event.ray_origin), np.array(event.ray_direction)
+        self.panel.length.content = self._marks.add(origin, direction)
+
+    def home(self, client: viser.ClientHandle | None) -> None:
+        """Look at everything."""
+        if self.content is not None:
+            for one in self._clients(client):
+                self._hide_behind()
+                look_at_all(one, self.content.around)
+
+    def screenshot(self, client: viser.ClientHandle | None) -> None:
+        """Send the browser a picture of the 3-D view."""
+        if self.content is not None:
+            scene = self.content.scene
+            for one in self._clients(client):
+                send_screenshot(one, f"{scene.class_label}_{scene.instance_id}.png")
+
+    # --- cameras ---
+
+    def _clients(self, client: viser.ClientHandle | None) -> list[viser.ClientHandle]:
+        return [client] if client is not None else list(self.server.get_clients().values())
+
+    def _welcome(self, client: viser.ClientHandle) -> None:
+        """Let a browser that has just come, or a scene that is new to it, begin at the view of everything."""
+        client.camera.on_update(self._camera_moved)
+        if self.content is not None:
+            look_at_all(client, self.content.around)
+
+    def _put_behind(self, view: View) -> None:
+        """Stand a frame's image behind the points, where its camera sees it."""
+        content = self.content
+        if content is None:
+            return
+        with self._lock:
+            self._hide_behind()
+            distance = max(2.0 * depth_of(view, content.around.centre), 0.5 * content.around.radius)
+            centre, width, height = backdrop(view, distance)
+            self._behind_view, self._arrived = view, False
+            self._behind = self.server.scene.add_image(
+                "/behind",
+                self.panel.image.image,
+                render_width=width,
+                render_height=height,
+                format="jpeg",
+                wxyz=drawing.quaternion(view.cam_from_world),
+                position=drawing.triple(centre),
+                cast_shadow=False,
+                receive_shadow=False,
+                visible=self.panel.behind.value,
+            )
+            self._show_cameras()
+
+    def _hide_behind(self) -> None:
+        with self._lock:
+            if self._behind is None:
+                return
+            self._behind.remove()
+            self._behind = self._behind_view = None
+            self._show_cameras()
+
+    def _camera_moved(self, camera: viser.CameraHandle) -> None:
+        """Take the image away when the eye leaves its camera (not while it is still on its way there)."""
+        view, content = self._behind_view, self.content
+        if view is None or content is None:
+            return
+        distance = float(np.linalg.norm(camera.position - view.centre)) / content.around.radius
+        if distance < 0.01:
+            self._arrived = True
+        elif distance > 0.05 and self._arrived:
+            self._hide_behind()
+
+
+def _caption(content: Content, number: int) -> str:
+    frame = content.frames[number]
+    said = [frame.image]
+    if frame.timestamp_s is not None:
+        said.append(f"{frame.timestamp_s:.2f} s")
+    if frame.image not in content.view_of:
+        said.append("**no camera**")
+    return " · ".join(said)

@@ -1,0 +1,201 @@
+"""Decisions about sequences: written for good, joined to the catalogue, listed, filtered."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.released import write_mvimgnet
+from walkaround.dataset.catalog import rebuild_catalog
+from walkaround.dataset.query import query_catalog
+from walkaround.dataset.readers import Dataset
+from walkaround.dataset.reviews import Review, add_review, read_reviews, reviews_path
+from walkaround.errors import OutputError, UsageError
+from walkaround.pipeline import BuildOptions, build_sequence
+from walkaround.viewer.gateway import Request
+from walkaround.viewer.list_answers import send_page, send_thumbnail, take_review
+from walkaround.viewer.listing import PAGE, Filter, Listing
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WALKAROUND_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def ours(tmp_path: Path, fake_stages: ModuleType) -> Path:
+    """A dataset of three sequences, one rejected."""
+    root = tmp_path / "root"
+    for name, label in (("a", "mug"), ("b", "mug"), ("c", "toy")):
+        (tmp_path / f"{name}.mp4").write_bytes(name.encode())
+        if name == "c":
+            fake_stages.scores["cameras"] = {"registered_share": 0.1}
+        build_sequence(
+            tmp_path / f"{name}.mp4", root, options=BuildOptions(class_label=label, instance_id=name * 4)
+        )
+    return root
+
+
+def review(decision: str = "accept", instance_id: str = "aaaa", label: str = "mug", **rest: str) -> Review:
+    return Review(class_label=label, instance_id=instance_id, decision=decision, **rest)
+
+
+def test_the_last_decision_counts(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.jsonl"
+    assert read_reviews(path) == []
+    first = add_review(path, review("reject", note="blurred – ünscharf"))
+    assert first.time.endswith("Z") and len(first.time) == 20
+    second = add_review(path, Review(class_label="mug", instance_id="aaaa", decision="relabel", label="cup"))
+    other = add_review(path, review(instance_id="bbbb"))
+    assert read_reviews(path) == [second, other]
+    add_review(path, review("withdraw"))
+    assert read_reviews(path) == [other]
+    assert len(path.read_bytes().splitlines()) == 4  # nothing is ever rewritten
+
+
+def test_a_write_that_was_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "reviews.jsonl"
+    add_review(path, review())
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:30])
+    second = add_review(path, review("reject", instance_id="bbbb"))
+    assert [found.instance_id for found in read_reviews(path)] == ["aaaa", "bbbb"]
+    assert read_reviews(path)[1] == second
+    assert "line 2 is no decision" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line", ["[]", "1", '{"decision": "accept"}', '{"class_label": "a", "instance_id": 3}', "\x00"]
+)
+def test_lines_of_anything(tmp_path: Path, line: str) -> None:
+    (tmp_path / "reviews.jsonl").write_text(line + "\n")
+    assert read_reviews(tmp_path / "reviews.jsonl") == []
+
+
+def test_wrong_decisions(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.jsonl"
+    for wrong in (
+        review("maybe"),
+        review("relabel", instance_id="x"),
+        Review(class_label="a", instance_id="b", decision="accept", label="c"),
+        review(instance_id=""),
+        review(note="x" * 2001),
+    ):
+        with pytest.raises(UsageError):
+            add_review(path, wrong)
+    assert not path.exists()
+    with pytest.raises(OutputError):
+        add_review(tmp_path / "missing" / "reviews.jsonl", review())
+
+
+def test_many_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.jsonl"
+
+    def write(number: int) -> None:
+        for item in range(20):
+            add_review(path, review(instance_id=f"{number}-{item}", note="n" * 500))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(read_reviews(path)) == 80
+
+
+def test_no_build_touches_them_and_queries_join_them(ours: Path, tmp_path: Path) -> None:
+    path = reviews_path(ours)
+    assert path == ours / "reviews.jsonl"
+    add_review(path, review("reject", note="a hand"))
+    before = path.read_bytes()
+    (tmp_path / "d.mp4").write_bytes(b"d")
+    build_sequence(tmp_path / "d.mp4", ours, options=BuildOptions(class_label="toy", instance_id="dddd"))
+    (ours / "catalog.parquet").unlink()
+    rebuild_catalog(ours)
+    assert path.read_bytes() == before
+    joined = "catalog LEFT JOIN reviews USING (class_label, instance_id)"
+    with query_catalog(
+        ours, f"SELECT instance_id, status, decision, note FROM {joined} ORDER BY 1"
+    ) as result:
+        rows = list(result.rows)
+    assert rows[0] == ("aaaa", "accepted", "reject", "a hand")
+    assert [row[2] for row in rows] == ["reject", None, None, None]
+    assert len(Dataset(ours, statuses=None)) == 4  # no reader takes the file for a class
+
+
+def test_the_list(ours: Path) -> None:
+    listing = Listing(Dataset(ours, statuses=None))
+
+    def keys(**wanted: object) -> list[str]:
+        return [row["key"] for row in listing.page(Filter(**wanted), 0)["rows"]]  # type: ignore[arg-type]
+
+    assert keys() == ["mug/aaaa", "mug/bbbb", "toy/cccc"]
+    assert keys(class_label="toy") == keys(status="rejected") == keys(text="CC") == ["toy/cccc"]
+    choices = listing.choices()
+    assert choices["classes"] == [["mug", "mug", 2], ["toy", "toy", 1]]
+    assert choices["statuses"] == ["accepted", "rejected"]
+    (rejected,) = listing.page(Filter(status="rejected"), 0)["rows"]
+    reason = rejected["reasons"][0]
+    assert reason in choices["reasons"]
+    assert keys(reason=reason) == ["toy/cccc"]
+    assert "registered_share" in choices["scores"]
+    assert keys(score="registered_share", high=0.5) == ["toy/cccc"]
+    assert keys(score="duration_s", low=11.0) == []
+    assert keys(score="registered_share", order="lowest")[0] == "toy/cccc"
+    listing.review("mug/bbbb", "reject", label=None, note="blur")
+    assert keys(review="reject") == keys(review="any") == ["mug/bbbb"]
+    assert keys(review="none") == ["mug/aaaa", "toy/cccc"]
+    (row,) = listing.page(Filter(review="reject"), 0)["rows"]
+    assert (row["decision"], row["note"]) == ("reject", "blur") and row["time"]
+    assert listing.page(Filter(), 2)["rows"][0]["key"] == "toy/cccc"
+    with pytest.raises(UsageError, match="has no scene"):
+        listing.review("mug/none", "accept", label=None, note="")
+
+
+def test_what_browsers_send(ours: Path) -> None:
+    listing = Listing(Dataset(ours, statuses=None))
+    window = None  # not asked for anything here
+
+    def get(**query: str) -> Request:
+        return Request(method="GET", path="/", query=query)
+
+    page = json.loads(send_page(listing, window, get(status="accepted")).body)  # type: ignore[arg-type]
+    assert page["total"] == 2
+    image = send_thumbnail(listing, window, get(key="mug/aaaa"))  # type: ignore[arg-type]
+    assert image.status == 200 and image.body[:2] == b"\xff\xd8"
+    for query in ({"order": "x"}, {"low": "x"}, {"offset": "-1"}):
+        with pytest.raises(UsageError):
+            send_page(listing, window, get(**query))  # type: ignore[arg-type]
+
+    def post(value: object) -> Request:
+        return Request(method="POST", path="/", query={}, body=json.dumps(value).encode())
+
+    sent = {"key": "mug/aaaa", "decision": "relabel", "label": " cup ", "note": "has a handle"}
+    written = json.loads(take_review(listing, window, post(sent)).body)  # type: ignore[arg-type]
+    assert (written["label"], written["note"]) == ("cup", "has a handle")
+    for wrong in ([], {"key": 3}, {"key": "mug/aaaa", "decision": "x"}, {"decision": "accept"}):
+        with pytest.raises(UsageError):
+            take_review(listing, window, post(wrong))  # type: ignore[arg-type]
+    assert [found.decision for found in read_reviews(reviews_path(ours))] == ["relabel"]
+
+
+def test_a_download(tmp_path: Path) -> None:
+    """Its decisions lie beside it: nothing is written into it."""
+    root = tmp_path / "mvi"
+    write_mvimgnet(root, tuple(f"0/{n:08x}" for n in range(2)))
+    before = sorted(root.rglob("*"))
+    listing = Listing(Dataset(root))
+    page = listing.page(Filter(), 0)
+    assert page["total"] == 2 <= PAGE
+    assert page["rows"][0]["status"] is None and page["rows"][0]["num_views"] == 10
+    assert page["rows"][0]["class_name"] != "0"
+    listing.review("0/00000001", "reject", label=None, note="")
+    assert sorted(root.rglob("*")) == before
+    assert (tmp_path / "mvi.reviews.jsonl").is_file()
+    assert [row["key"] for row in Listing(Dataset(root)).page(Filter(review="any"), 0)["rows"]] == [
+        "0/00000001"
+    ]
