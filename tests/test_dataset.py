@@ -127,7 +127,9 @@ def test_any_wrong_field_gives_a_format_error_or_a_record(field: str, new: Any) 
         record = record_from_dict(value)
     except FormatError:
         return
-    assert repr(record_from_dict(record_to_dict(record))) == repr(record)  # NaN in notes is not equal to itself
+    assert repr(record_from_dict(record_to_dict(record))) == repr(
+        record
+    )  # NaN in notes is not equal to itself
 
 
 @settings(max_examples=60, deadline=None)
