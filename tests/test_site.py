@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,10 +21,12 @@ from tests.trees import tree
 from walkaround.cli import main
 from walkaround.dataset.rows import catalog_row, merge_catalog, read_catalog, write_catalog
 from walkaround.dataset.schema import SequenceRecord, read_record, write_record
+from walkaround.dataset.stats import read_stats
 from walkaround.errors import FormatError, UsageError
 from walkaround.pipeline import BuildOptions, build_sequence
 from walkaround.site.build import SiteSummary, write_site
 from walkaround.site.cloud import cloud_script, thinned
+from walkaround.site.media import _write_sheet
 from walkaround.site.options import SiteOptions
 from walkaround.types import PointCloud
 
@@ -245,6 +248,24 @@ def test_the_card(root: Path) -> None:
     (root / "croissant.json").unlink()
     write(root)
     assert not (root / "report" / "croissant.json").exists()
+
+
+def test_a_class_that_came_meanwhile_waits(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch may write the catalogue while the report is made."""
+    before = read_stats(root)
+    monkeypatch.setattr("walkaround.site.build.read_stats", lambda root: before)
+    merge_catalog(root, [{**read_catalog(root)[0], "class_label": "new", "instance_id": "fresh"}])
+    assert write(root).num_sequences == 3 and not (root / "report" / "classes" / "new").exists()
+
+
+def test_a_sheet_of_very_many_stills(tmp_path: Path) -> None:
+    images = {str(number): np.full((1000, 10, 3), number % 200, np.uint8) for number in range(600)}
+    sheet = _write_sheet(tmp_path / "stills.jpg", images)
+    drawn = cv2.imread(str(tmp_path / "stills.jpg"))
+    assert sheet is not None and drawn is not None
+    wide, tall = sheet.cell_wh
+    assert drawn.shape == (100 * tall, 6 * wide, 3) and 600 < tall < 660
+    assert abs(int(drawn[99 * tall + tall // 2, 5 * wide + wide // 2, 0]) - 599 % 200) < 8
 
 
 def test_an_empty_dataset(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
@@ -155,7 +155,8 @@ def _write_sequences(job: _Job, stats: DatasetStats, num_threads: int, progress:
     unreadable: list[str] = []
     num_unreadable = 0
     with list_writer(job.out / "data" / "sequences.js", labels, codes, "classes/") as everything:
-        for label, results in groupby(_worked_on(job, num_threads), key=lambda done: done.entry.class_label):
+        worked_on = _worked_on(job, num_threads, by_label)
+        for label, results in groupby(worked_on, key=lambda done: done.entry.class_label):
             with _class_list(job, by_label[label], codes) as classmates:
                 seen = set()
                 for done in results:
@@ -167,7 +168,7 @@ def _write_sequences(job: _Job, stats: DatasetStats, num_threads: int, progress:
                     if not done.state:
                         num_unreadable += 1
                         unreadable += [f"{label}/{done.entry.instance_id}"] * (len(unreadable) < 10)
-                    progress(count / max(stats.counts.total, 1))
+                    progress(min(count / max(stats.counts.total, 1), 1.0))
             _remove_gone(job.out / "classes" / label, seen)
     return SiteSummary(
         index=job.out / "index.html",
@@ -185,13 +186,16 @@ def _class_list(job: _Job, item: ClassStats, codes: list[str]) -> AbstractContex
     return list_writer(folder / "sequences.js", [item.label], codes, "../")
 
 
-def _worked_on(job: _Job, num_threads: int) -> Iterator[_Done]:
-    """Yield what became of each sequence, in order; a few are worked on at once."""
+def _worked_on(job: _Job, num_threads: int, classes: Container[str]) -> Iterator[_Done]:
+    """Yield what became of each sequence, in order; a few are worked on at once.
+
+    A class that a build has added since the statistics were read waits for the next report.
+    """
     waiting: deque[Future[_Done]] = deque()
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(num_threads))
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        for entry in read_entries(job.root):
+        for entry in (entry for entry in read_entries(job.root) if entry.class_label in classes):
             waiting.append(pool.submit(_write_sequence, job, entry))
             if len(waiting) >= 4 * num_threads:
                 yield waiting.popleft().result()

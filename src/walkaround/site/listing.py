@@ -100,7 +100,7 @@ class ListWriter:
             self.classes[entry.class_label],
             entry.instance_id,
             STATUSES.index(entry.status) if entry.status in STATUSES else 2,
-            [self.reasons[code] for code in dict.fromkeys(entry.reasons) if code in self.reasons],
+            [self.reasons[code] for code in dict.fromkeys(entry.reasons or ()) if code in self.reasons],
             state,
             self.splits.setdefault(split, len(self.splits)),
             entry.num_registered,

@@ -24,6 +24,8 @@ FACTS_NAME = "media.json"
 COLUMNS = 6
 THUMB_PX = 224
 _QUALITY = 78
+_MAX_SHEET_PX = 65_000
+"""A JPEG has no more than 65,535 rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,10 +197,12 @@ def _square(image: ByteArray, mask: ByteArray | None) -> ByteArray:
 
 
 def _write_sheet(path: Path, images: dict[str, ByteArray]) -> Sheet | None:
-    """Lay pictures out in rows, each in a cell of the first one's size."""
+    """Lay pictures out in rows, each in a cell of the first one's size, or smaller where a JPEG would end."""
     if not images:
         return None
     tall, wide = next(iter(images.values())).shape[:2]
+    scale = min(1.0, _MAX_SHEET_PX / (-(-len(images) // COLUMNS) * tall))
+    tall, wide = max(1, int(tall * scale)), max(1, int(wide * scale))
     sheet = Sheet(name=path.name, images=tuple(images), cell_wh=(wide, tall))
     page = np.full((sheet.num_rows * tall, COLUMNS * wide, 3), 128, np.uint8)
     for place, image in enumerate(images.values()):
