@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from walkaround.dataset.readers.files import FolderFiles, Mount, MountedFiles, SceneFiles
-from walkaround.dataset.readers.overlay import overlay_of, repaired_parts
+from walkaround.dataset.readers.overlay import overlay_of, with_repairs
 from walkaround.dataset.readers.scan import FILES, PARTS, find_mask_tree
 from walkaround.dataset.readers.scene import Scene
 from walkaround.errors import FormatError
@@ -51,10 +51,8 @@ def _files(folder: Path) -> SceneFiles:
     root = folder.parent.parent
     files: SceneFiles = FolderFiles(folder)
     key = folder.relative_to(root)
-    parts: dict[str, Mount] = {}
     if not (folder / "masks").is_dir():
         tree = find_mask_tree(root)
         if tree is not None and (tree / key).is_dir():
-            parts["masks"] = Mount(FolderFiles(tree / key))
-    parts |= repaired_parts(overlay_of(root) / key)
-    return MountedFiles(files, parts) if parts else files
+            files = MountedFiles(files, {"masks": Mount(FolderFiles(tree / key))})
+    return with_repairs(files, overlay_of(root) / key)[0]
