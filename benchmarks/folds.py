@@ -120,7 +120,7 @@ def solve(
     return (
         f"{count_right(result.model, truth)} of {len(frames)} right, {len(result.model.views)} placed, "
         f"{status} {' '.join(reasons)} (consistency {scores['camera_consistency']:.2f}, light conflict "
-        f"{scores['light_conflict']:.2f}, arc {scores['arc_deg']:.0f}, {result.notes['chosen']})"
+        f"{scores.get('light_conflict', float("nan")):.2f}, arc {scores['arc_deg']:.0f}, {result.notes['chosen']})"
     )
 
 
@@ -134,7 +134,7 @@ def count_right(model: SparseModel, truth: dict[str, FloatArray]) -> int:
     best = 0
     for _ in range(500):
         chosen = rng.choice(len(found), min(4, len(found)), replace=False)
-        fit = umeyama(found[chosen], wanted[chosen])
+        fit = umeyama(wanted[chosen], found[chosen])
         best = max(best, int((np.linalg.norm(fit.apply(found) - wanted, axis=1) < RIGHT * reach).sum()))
     return best
 
