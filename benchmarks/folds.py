@@ -117,10 +117,11 @@ def solve(
             return rejected.reason
     scores = result.scores
     status, reasons = judge(scores)
+    conflict = scores.get("light_conflict", float("nan"))  # none where no light was read
     return (
         f"{count_right(result.model, truth)} of {len(frames)} right, {len(result.model.views)} placed, "
         f"{status} {' '.join(reasons)} (consistency {scores['camera_consistency']:.2f}, light conflict "
-        f"{scores.get('light_conflict', float("nan")):.2f}, arc {scores['arc_deg']:.0f}, {result.notes['chosen']})"
+        f"{conflict:.2f}, arc {scores['arc_deg']:.0f}, {result.notes['chosen']})"
     )
 
 
