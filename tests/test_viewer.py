@@ -450,6 +450,17 @@ def test_an_echo_is_no_move() -> None:
     assert not leadership.moves(0)
 
 
+def test_other_machines_get_a_name_and_a_token(released: Path) -> None:
+    pytest.importorskip("viser", reason="viser is not installed")
+    from walkaround.viewer.session import open_session
+
+    with open_session(released / "0" / "0a00b1", host="0.0.0.0", port=0) as session:
+        assert session.token and session.address.endswith(f"?token={session.token}")
+        assert session.address.startswith(f"http://{socket.gethostname()}:")
+        assert ask(session.gateway.port, "/api/scene")[0] == 401
+        assert ask(session.gateway.port, "/api/scene", Cookie=f"walkaround_token={session.token}")[0] == 200
+
+
 def test_a_session_of_two(released: Path) -> None:
     pytest.importorskip("viser", reason="viser is not installed")
     from walkaround.viewer.session import open_session

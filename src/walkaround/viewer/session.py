@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import socket
 import threading
 from importlib.resources import files
 from pathlib import Path
@@ -100,7 +101,8 @@ class Session:
     @property
     def address(self) -> str:
         """The address to open, token and all."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.gateway.port}/" + (f"?token={self.token}" if self.token else "")
 
     def respond(self, request: Request) -> Response:
