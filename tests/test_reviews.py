@@ -167,6 +167,9 @@ def test_what_browsers_send(ours: Path) -> None:
     assert page["total"] == 2
     image = send_thumbnail(listing, window, get(key="mug/aaaa"))  # type: ignore[arg-type]
     assert image.status == 200 and image.body[:2] == b"\xff\xd8"
+    (ours / "mug" / "bbbb" / "images" / "006.jpg").write_bytes(b"no image")
+    broken = send_thumbnail(listing, window, get(key="mug/bbbb"))  # type: ignore[arg-type]
+    assert broken.status == 200 and broken.content_type == "image/svg+xml"
     for query in ({"order": "x"}, {"low": "x"}, {"offset": "-1"}):
         with pytest.raises(UsageError):
             send_page(listing, window, get(**query))  # type: ignore[arg-type]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ from walkaround.cli import main
 from walkaround.errors import FormatError, UsageError
 from walkaround.geometry import project, transform_points
 from walkaround.types import Camera, PointCloud, View
-from walkaround.viewer import answers, clouds, hull, measure, pairs, pictures, world
+from walkaround.viewer import answers, clouds, hull, link, measure, pairs, pictures, world
 from walkaround.viewer.content import Content
 from walkaround.viewer.gateway import Gateway, Request, Response, allowed_host, is_loopback, same_origin
 from walkaround.viewer.places import open_scene
@@ -245,7 +248,7 @@ class Gateway_on_loopback:
             0,
             token=token,
             respond=respond,  # type: ignore[arg-type]
-            upstreams={"3d": lambda: upstream},
+            upstreams={"3d": lambda: ("127.0.0.1", upstream)},
         )
 
     def __enter__(self) -> Gateway:
@@ -337,6 +340,13 @@ def test_a_session_serves_its_page_and_viser(released: Path) -> None:
         session.window.set_shown("mask solid", True)
         session.window.step(-1, None)
         assert session.window.number == 1
+        panel = session.window.panel
+        panel.mask.value, panel.shown["cameras"].value, panel.budget.value = 0.25, False, "180,000"
+        session.window.show(open_scene(released / "17" / "0b00c3"))  # the controls stay as they stand
+        settings = session.window.panel.settings
+        assert (settings.mask, settings.budget) == (0.25, 180_000)
+        assert settings.shown == {"object points", "arc"}
+        assert not any(handle.visible for handle in session.window.cameras.values())
 
 
 # --- two frames ---
@@ -390,3 +400,93 @@ def test_answers_about_a_pair(released: Path) -> None:
         answers.send_curve(content, {**query, "x": "nan"})
     with pytest.raises(UsageError, match="has no camera"):
         answers.send_curve(content, {**query, "b": "010.jpg"})
+
+
+# --- two scenes beside each other ---
+
+
+def eye_at(*position: float) -> link.Eye:
+    return link.Eye(position=np.array(position), look_at=np.zeros(3), up=np.array([0.0, 0.0, 1.0]), fov=0.8)
+
+
+def test_two_builds_of_one_capture_are_seen_from_one_place() -> None:
+    one, other = world.surroundings(VIEWS, {}), world.surroundings(VIEWS[2:], {})
+    carried = link.carried_over(eye_at(1, 2, 3), one, other)
+    np.testing.assert_allclose(carried.position, [1, 2, 3], rtol=1e-6)
+
+
+def test_an_eye_is_carried_into_another_world() -> None:
+    """A released scene may be turned, shifted and scaled: the eye sees it from the same side."""
+    rng = np.random.default_rng(3)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    scale, shift = 7.0, np.array([3.0, -1.0, 2.0])
+    moved = []
+    for view in VIEWS:
+        pose = np.eye(4)
+        pose[:3, :3] = view.cam_from_world[:3, :3] @ turn.T
+        pose[:3, 3] = scale * view.cam_from_world[:3, 3] - pose[:3, :3] @ shift
+        moved.append(View(frame=view.frame, camera=view.camera, cam_from_world=pose))
+    source, target = world.surroundings(VIEWS, None), world.surroundings(moved, None)
+    carried = link.carried_over(eye_at(0.3, -1.2, 0.7), source, target)
+    np.testing.assert_allclose(carried.position, scale * turn @ [0.3, -1.2, 0.7] + shift, atol=1e-6)
+    np.testing.assert_allclose(carried.look_at, shift, atol=1e-6)
+    np.testing.assert_allclose(carried.up, turn[:, 2], atol=1e-6)
+    back = link.carried_over(carried, target, source)
+    np.testing.assert_allclose(back.position, [0.3, -1.2, 0.7], atol=1e-6)
+
+
+def test_an_echo_is_no_move() -> None:
+    now = [0.0]
+    leadership = link.Leadership(lambda: now[0])
+    assert leadership.moves(0)
+    now[0] = 0.3
+    assert not leadership.moves(1)
+    assert leadership.moves(0)  # and leads on
+    now[0] = 0.7
+    assert not leadership.moves(1)
+    now[0] = 0.9
+    assert leadership.moves(1)
+    assert not leadership.moves(0)
+
+
+def test_other_machines_get_a_name_and_a_token(released: Path) -> None:
+    pytest.importorskip("viser", reason="viser is not installed")
+    from walkaround.viewer.session import open_session
+
+    with open_session(released / "0" / "0a00b1", host="0.0.0.0", port=0) as session:
+        assert session.token and session.address.endswith(f"?token={session.token}")
+        assert session.address.startswith(f"http://{socket.gethostname()}:")
+        assert ask(session.gateway.port, "/api/scene")[0] == 401
+        assert ask(session.gateway.port, "/api/scene", Cookie=f"walkaround_token={session.token}")[0] == 200
+
+
+def test_a_session_of_two(released: Path) -> None:
+    pytest.importorskip("viser", reason="viser is not installed")
+    from walkaround.viewer.session import open_session
+
+    with open_session(released / "0" / "0a00b1", compare=released / "0" / "0a00b2", port=0) as session:
+        with urllib.request.urlopen(f"{session.address}api/compare", timeout=20) as reply:
+            assert json.load(reply) == {"title": "0 / 0a00b2", "key": "0/0a00b2"}
+        with urllib.request.urlopen(f"{session.address}3d-b/", timeout=20) as reply:
+            assert b"<!doctype html>" in reply.read(200).lower()
+        assert session.other is not None and session.other.address != session.window.address
+        assert session.window.on_eye is not None
+        session.compare(None)
+        assert session.window.on_eye is None
+
+
+def test_the_command_serves_until_it_is_interrupted(released: Path) -> None:
+    """Its stdout is the address and nothing else."""
+    pytest.importorskip("viser", reason="viser is not installed")
+    command = [sys.executable, "-m", "walkaround", "view", str(released / "0" / "0a00b1"), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        with urllib.request.urlopen(f"{address}api/scene", timeout=20) as reply:
+            assert json.load(reply)["key"] == "0/0a00b1"
+        process.send_signal(signal.SIGINT)
+        rest, said = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert rest == ""
+    assert "Ctrl-C" in said and "Traceback" not in said

@@ -18,6 +18,8 @@ class ViewCommand:
 
     path: Annotated[Path, tyro.conf.Positional]
     """The folder of a sequence or of a dataset, ours or MVImgNet, or a point cloud (.pcd, .ply)."""
+    compare: Path | None = None
+    """A sequence to show beside it, for example another build of the same capture; the eyes move together."""
     host: str = "127.0.0.1"
     """Where to listen. Anything but this machine (0.0.0.0 for all networks) asks browsers for a token."""
     port: int = 8090
@@ -32,7 +34,7 @@ def run(arguments: list[str]) -> int:
     set_up_logging(verbose=False)
     from walkaround.viewer.session import open_session
 
-    with open_session(command.path, host=command.host, port=command.port) as session:
+    with open_session(command.path, compare=command.compare, host=command.host, port=command.port) as session:
         show(session.address)
         say("Ctrl-C ends the viewer.")
         if command.open:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from walkaround.errors import FormatError
 from walkaround.types import ByteArray, FloatArray, View
-from walkaround.viewer.clouds import Level, levels, point_size
+from walkaround.viewer.clouds import Level, point_size
 from walkaround.viewer.content import Content
-from walkaround.viewer.pictures import thumbnail
 from walkaround.viewer.world import plane_patch, vertical_fov
 
 if TYPE_CHECKING:
@@ -55,27 +52,10 @@ def draw_camera(
     )
 
 
-def draw_thumbnails(
-    content: Content, cameras: dict[str, viser.CameraFrustumHandle], is_wanted: Callable[[], bool]
-) -> None:
-    """Put the images into the cameras, one after another, while they are wanted."""
-    for image, handle in cameras.items():
-        if not is_wanted():
-            return
-        try:
-            handle.image = thumbnail(content.scene, image)
-        except FormatError as error:
-            content.problems.append(str(error))
-
-
-def draw_cloud(server: viser.ViserServer, content: Content) -> Iterator[tuple[viser.PointCloudHandle, Level]]:
-    """Draw the dense points, a level at a time."""
-    cloud = content.cloud
-    if cloud is None or not len(cloud.points_in_world):
-        return
-    for number, level in enumerate(levels(cloud)):
-        size = point_size(level.points_in_world, level.total)
-        yield _points(server, f"/object/{number}", level.points_in_world, level.colors, size), level
+def draw_level(server: viser.ViserServer, number: int, level: Level) -> viser.PointCloudHandle:
+    """Draw one level of the dense points."""
+    size = point_size(level.points_in_world, level.total)
+    return _points(server, f"/object/{number}", level.points_in_world, level.colors, size)
 
 
 def draw_sparse(

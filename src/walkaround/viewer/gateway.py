@@ -1,8 +1,9 @@
 """The one door to the viewer: a small HTTP server that checks who knocks and passes viser's traffic on.
 
-viser itself listens on loopback only and asks nobody for anything. A browser lets any web page send requests
-to loopback, so the door looks at ``Host`` (a foreign name that resolves to us is turned away) and ``Origin``
-(a foreign page is). Where other machines can reach it, a token is asked for; then a cookie stands for it.
+viser itself listens on a loopback address of its own and asks nobody for anything. A browser lets any web
+page send requests to loopback, so the door looks at ``Host`` (a foreign name that resolves to us is turned
+away) and ``Origin`` (a foreign page is). Where other machines can reach it, a token is asked for; then a
+cookie stands for it.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Gateway:
     token
         None lets in whoever reaches a loopback address.
     upstreams
-        Name -> function that gives the port of a server on 127.0.0.1; called when it is first wanted.
+        Name -> function that gives host and port of a server; called at each request for it.
 
     Raises
     ------
@@ -87,7 +88,7 @@ class Gateway:
         *,
         token: str | None,
         respond: Callable[[Request], Response],
-        upstreams: Mapping[str, Callable[[], int]],
+        upstreams: Mapping[str, Callable[[], tuple[str, int]]],
     ) -> None:
         if token is None and not is_loopback(host):
             raise UsageError(f"--host {host} is reached from other machines and needs a token.")
@@ -212,12 +213,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(response.body)
 
-    def _pass_on(self, port: int, rest: str, query: str) -> None:
+    def _pass_on(self, address: tuple[str, int], rest: str, query: str) -> None:
         """Send the request on and then everything, both ways, until either side ends."""
         self.close_connection = True
         head = [f"{self.command} /{rest}{'?' + query if query else ''} HTTP/1.1"]
         head += [f"{name}: {value}" for name, value in self.headers.items() if name.lower() != "cookie"]
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as upstream:
+        with suppress(OSError), socket.create_connection(address) as upstream:
             upstream.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
             self.connection.settimeout(None)
             _splice(self.connection, upstream)

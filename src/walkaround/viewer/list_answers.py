@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from walkaround.viewer.window import Window
 
 _KEPT_THUMBNAILS = 2000
+_NO_PICTURE = b'<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>'
+"""Of a point cloud alone, or of a broken image."""
 
 
 def describe_choices(listing: Listing, window: Window, request: Request) -> Response:
@@ -38,16 +40,23 @@ def send_thumbnail(listing: Listing, window: Window, request: Request) -> Respon
     """Send a small image of a sequence, from the middle of its walk."""
     scene = listing.scene(request.query.get("key", ""))
     body = _thumbnail_bytes(scene)
-    headers = {"Cache-Control": "private, max-age=600"}
-    return Response(body=body, content_type="image/jpeg", headers=headers, status=200 if body else 404)
+    kind = "image/jpeg" if body else "image/svg+xml"
+    return Response(
+        body=body or _NO_PICTURE, content_type=kind, headers={"Cache-Control": "private, max-age=600"}
+    )
 
 
 def open_sequence(listing: Listing, window: Window, request: Request) -> Response:
     """Show a sequence of the list in the 3-D view."""
-    window.show(listing.scene(_text(_body(request), "key")))
+    window.show(listing.scene(wanted_key(request)))
     if window.content is None:
         raise UsageError("The viewer is ending.")
     return describe_scene(window.content)
+
+
+def wanted_key(request: Request) -> str:
+    """Return the key of the sequence that a request names; empty without one."""
+    return _text(_body(request), "key")
 
 
 def take_review(listing: Listing, window: Window, request: Request) -> Response:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
+import socket
+import threading
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +14,14 @@ from walkaround.dataset.readers import Dataset, Scene
 from walkaround.errors import FormatError, UsageError, WalkaroundError
 from walkaround.viewer.answers import as_json, describe_pair, describe_scene, send_curve, send_image
 from walkaround.viewer.gateway import Gateway, Request, Response, is_loopback
+from walkaround.viewer.link import Link
 from walkaround.viewer.list_answers import (
     describe_choices,
     open_sequence,
     send_page,
     send_thumbnail,
     take_review,
+    wanted_key,
 )
 from walkaround.viewer.listing import Listing
 from walkaround.viewer.places import is_sequence, open_scene
@@ -51,13 +55,21 @@ _LIST_ANSWERS = {
 class Session:
     """A running viewer. Use it in a ``with``; :attr:`address` is what to open in a browser."""
 
-    def __init__(self, shown: Scene | Dataset, *, host: str, port: int) -> None:
+    def __init__(self, shown: Scene | Dataset, *, compare: Scene | None = None, host: str, port: int) -> None:
         self.listing = Listing(shown) if isinstance(shown, Dataset) else None
         self.window = Window()
+        self.other: Window | None = None
+        """The view at the right; made when it is first wanted."""
+        self._link: Link | None = None
+        self._lock = threading.Lock()
         self.token = None if is_loopback(host) else secrets.token_urlsafe(18)
         try:
             self.gateway = Gateway(
-                host, port, token=self.token, respond=self.respond, upstreams={"3d": lambda: self.window.port}
+                host,
+                port,
+                token=self.token,
+                respond=self.respond,
+                upstreams={"3d": lambda: self.window.address, "3d-b": lambda: self._made_other().address},
             )
         except UsageError:
             self.window.close()
@@ -65,11 +77,32 @@ class Session:
         self.host = host
         if isinstance(shown, Scene):
             self.window.show(shown)
+        if compare is not None:
+            self.compare(compare)
+
+    def compare(self, scene: Scene | None) -> None:
+        """Show a scene beside the first, and let the eyes move together; None ends that."""
+        if scene is None:
+            if self._link is not None:
+                self._link.end()
+            self._link = None
+            return
+        other = self._made_other()
+        other.show(scene)
+        other.server.gui.main_panel.minimize()
+        self._link = Link(self.window, other)
+
+    def _made_other(self) -> Window:
+        with self._lock:
+            if self.other is None:
+                self.other = Window()
+            return self.other
 
     @property
     def address(self) -> str:
         """The address to open, token and all."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.gateway.port}/" + (f"?token={self.token}" if self.token else "")
 
     def respond(self, request: Request) -> Response:
@@ -84,10 +117,18 @@ class Session:
             return as_json({"error": str(error)}, status=400)
 
     def _answer(self, request: Request) -> Response:
-        if self.listing is not None and request.path in _LIST_ANSWERS:
-            method, answer = _LIST_ANSWERS[request.path]
-            if request.method == method:
+        if self.listing is not None:
+            method, answer = _LIST_ANSWERS.get(request.path, ("", None))
+            if answer is not None and request.method == method:
                 return answer(self.listing, self.window, request)
+            if (request.method, request.path) == ("POST", "/api/compare"):
+                key = wanted_key(request)
+                self.compare(self.listing.scene(key) if key else None)
+        if request.path == "/api/compare":
+            content = self.other.content if self.other is not None and self._link is not None else None
+            return as_json(
+                {"title": content.title if content else None, "key": content.scene.key if content else None}
+            )
         content = self.window.content
         if request.method == "GET" and request.path == "/api/choices":
             return as_json({"list": False})
@@ -102,6 +143,8 @@ class Session:
         """End the servers."""
         self.gateway.close()
         self.window.close()
+        if self.other is not None:
+            self.other.close()
 
     def __enter__(self) -> Session:
         return self
@@ -112,11 +155,15 @@ class Session:
         self.close()
 
 
-def open_session(path: Path, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> Session:
+def open_session(
+    path: Path, *, compare: Path | None = None, host: str = "127.0.0.1", port: int = DEFAULT_PORT
+) -> Session:
     """Open a sequence's folder, the file of a point cloud, or a whole dataset in a viewer.
 
     Parameters
     ----------
+    compare
+        A sequence to show beside it.
     host
         Where to listen. Anything but loopback makes a token that a browser must bring.
     port
@@ -130,7 +177,9 @@ def open_session(path: Path, *, host: str = "127.0.0.1", port: int = DEFAULT_POR
         viser is not installed, or the address cannot be listened on.
     """
     _need_viser()
-    return Session(open_scene(path) if is_sequence(path) else _open_dataset(path), host=host, port=port)
+    shown = open_scene(path) if is_sequence(path) else _open_dataset(path)
+    beside = None if compare is None else open_scene(compare)
+    return Session(shown, compare=beside, host=host, port=port)
 
 
 def _open_dataset(root: Path) -> Dataset:

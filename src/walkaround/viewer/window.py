@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import secrets
+import socket
 import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +17,13 @@ from walkaround.dataset.readers.scene import Scene
 from walkaround.errors import FormatError
 from walkaround.types import View
 from walkaround.viewer import drawing
-from walkaround.viewer.clouds import num_levels_for
+from walkaround.viewer.clouds import Level, levels, num_levels_for
 from walkaround.viewer.content import Content
 from walkaround.viewer.flight import fly_to, look_at_all, send_screenshot
+from walkaround.viewer.link import Eye
 from walkaround.viewer.marks import Marks
-from walkaround.viewer.panel import Panel
-from walkaround.viewer.pictures import laid_over
+from walkaround.viewer.panel import KINDS, Panel, Settings
+from walkaround.viewer.pictures import laid_over, thumbnail
 from walkaround.viewer.world import backdrop, depth_of
 
 if TYPE_CHECKING:
@@ -35,18 +39,29 @@ class Window:
         import viser
 
         with contextlib.redirect_stdout(io.StringIO()):  # viser prints addresses that are not ours
-            self.server = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
+            self.server = viser.ViserServer(host=_hidden_address(), port=0, verbose=False)
         self.server.gui.configure_theme(show_logo=False, show_share_button=False)
         self._lock = threading.RLock()
         self._generation = 0
         self.content: Content | None = None
+        self._panel: Panel | None = None
         self.number = 0
+        self.on_eye: Callable[[viser.CameraHandle], None] | None = None
+        """Called when a browser's eye has moved."""
         self._forget()
         self.server.on_client_connect(self._welcome)
 
     @property
-    def port(self) -> int:
-        return self.server.get_port()
+    def address(self) -> tuple[str, int]:
+        """Host and port of the server; for the gateway only."""
+        return self.server.get_host(), self.server.get_port()
+
+    @property
+    def panel(self) -> Panel:
+        """The controls of the scene that is shown; there are none before the first."""
+        if self._panel is None:
+            raise RuntimeError("no scene is shown yet")
+        return self._panel
 
     def close(self) -> None:
         """End the server."""
@@ -58,6 +73,7 @@ class Window:
         """Show a scene in place of the one before; points and images arrive in the background."""
         content = Content(scene)
         with self._lock:
+            settings = self._panel.settings if self._panel is not None else Settings()
             self._generation += 1
             generation = self._generation
             self.content, self.number = content, 0
@@ -66,10 +82,10 @@ class Window:
             self.server.gui.reset()
             self.server.scene.remove_click_callback()
             self.server.scene.set_up_direction(drawing.triple(content.around.up))
-            self.panel = Panel(self.server, content, self)
+            self._panel = Panel(self.server, content, self, settings)
             for number, view in enumerate(content.views):
                 self._draw_camera(content, number, view)
-            self._handles["arc"] = drawing.draw_arc(self.server, content)
+            self._show_cameras()
         threading.Thread(target=self._load, args=(content, generation), daemon=True).start()
         self.home(None)
 
@@ -92,28 +108,50 @@ class Window:
             handle.on_click(lambda event: self.select(position, event.client, fly=True))
 
     def _load(self, content: Content, generation: int) -> None:
-        """Bring in what takes longer: the first picture, points level by level, thumbnails."""
+        """Bring in what takes longer: points level by level, the frame's picture, the rest, thumbnails.
 
-        def is_wanted() -> bool:
-            return self._generation == generation
-
+        Another scene may be shown meanwhile; then nothing more is drawn of this one.
+        """
         try:
-            for handle, level in drawing.draw_cloud(self.server, content):
-                if not is_wanted():
-                    return
-                self.levels.append((handle, level.total, float(handle.point_size)))
-                self.set_points(self.panel.point_budget, self.panel.size.value)
-                if len(self.levels) == 1:
-                    self.repaint()
-                    drawing.draw_thumbnails(content, dict(self.cameras), is_wanted)
-            if not self.levels:
-                self.repaint()
-                drawing.draw_thumbnails(content, dict(self.cameras), is_wanted)
-            if is_wanted():
-                self.panel.write(content)
+            found: Iterator[tuple[int, Level]] = iter(())
+            if content.cloud is not None:
+                found = enumerate(levels(content.cloud))
+            self._draw_level(generation, next(found, None))
+            self.repaint()
+            for what in KINDS:
+                if what in self.panel.settings.shown and self._generation == generation:
+                    self.set_shown(what, True)
+            self._draw_thumbnails(content, generation)
+            for level in found:
+                self._draw_level(generation, level)
+            with self._lock:
+                if self._generation == generation:
+                    self.panel.write(content)
         except Exception:
-            if is_wanted():
+            if self._generation == generation:
                 logger.exception("%s could not be shown", content.title)
+
+    def _draw_level(self, generation: int, found: tuple[int, Level] | None) -> None:
+        with self._lock:
+            if found is None or self._generation != generation:
+                return
+            number, level = found
+            handle = drawing.draw_level(self.server, number, level)
+            self.levels.append((handle, level.total, float(handle.point_size)))
+            self.set_points(self.panel.settings.budget, self.panel.settings.point_size)
+
+    def _draw_thumbnails(self, content: Content, generation: int) -> None:
+        """Put the images into the cameras, one after another."""
+        for image, handle in list(self.cameras.items()):
+            try:
+                small = thumbnail(content.scene, image)
+            except FormatError as error:
+                content.problems.append(str(error))
+                continue
+            with self._lock:
+                if self._generation != generation:
+                    return
+                handle.image = small
 
     # --- what the controls ask for ---
 
@@ -168,16 +206,21 @@ class Window:
         if what == "cameras":
             self._show_cameras()
         elif what == "object points":
-            self.set_points(self.panel.point_budget, self.panel.size.value)
+            self.set_points(self.panel.settings.budget, self.panel.settings.point_size)
         else:
-            if shown and what not in self._handles:
-                self._handles[what] = self._make(what, content)
-            if self._handles.get(what) is not None:
-                self._handles[what].visible = shown
+            if shown and what == "mask solid":
+                _ = content.solid  # takes a second: not while others wait
+            with self._lock:
+                if self.content is not content:
+                    return
+                if shown and what not in self._handles:
+                    self._handles[what] = self._make(what, content)
+                if self._handles.get(what) is not None:
+                    self._handles[what].visible = shown
 
     def _show_cameras(self) -> None:
         """Show the cameras if they are wanted and the eye is in none of them."""
-        shown = self.panel.shown["cameras"].value and self._behind is None
+        shown = "cameras" in self.panel.settings.shown and self._behind is None
         for handle in self.cameras.values():
             handle.visible = shown
 
@@ -188,12 +231,14 @@ class Window:
             return drawing.draw_plane(self.server, content, visible=True)
         if what == "axes":
             return drawing.draw_axes(self.server, content)
+        if what == "arc":
+            return drawing.draw_arc(self.server, content)
         return drawing.draw_solid(self.server, content) if what == "mask solid" else None
 
     def set_points(self, budget: int, size_factor: float) -> None:
         """Draw as many levels of the cloud as a number of points allows, all with points of one size."""
         count = num_levels_for(budget, [total for _, total, _ in self.levels])
-        shown = self.panel.shown["object points"].value
+        shown = "object points" in self.panel.settings.shown
         for number, (handle, _, _) in enumerate(self.levels):
             handle.visible = shown and number < count
             handle.point_size = self.levels[count - 1][2] * size_factor
@@ -235,6 +280,26 @@ class Window:
         if self.content is not None:
             look_at_all(client, self.content.around)
 
+    def eye_is_near(self, eye: Eye, tolerance: float) -> bool:
+        """True when all browsers look from there already, within a share of the cameras' distance."""
+        if self.content is None:
+            return True
+        radius = self.content.around.radius
+        return all(
+            np.linalg.norm(client.camera.position - eye.position) < tolerance * radius
+            and np.linalg.norm(client.camera.look_at - eye.look_at) < tolerance * radius
+            for client in self.server.get_clients().values()
+        )
+
+    def put_eye(self, eye: Eye) -> None:
+        """Let all browsers look from there."""
+        for client in self.server.get_clients().values():
+            with client.atomic():
+                client.camera.up_direction = eye.up
+                client.camera.position = eye.position
+                client.camera.look_at = eye.look_at
+                client.camera.fov = eye.fov
+
     def _put_behind(self, view: View) -> None:
         """Stand a frame's image behind the points, where its camera sees it."""
         content = self.content
@@ -269,6 +334,8 @@ class Window:
 
     def _camera_moved(self, camera: viser.CameraHandle) -> None:
         """Take the image away when the eye leaves its camera (not while it is still on its way there)."""
+        if self.on_eye is not None:
+            self.on_eye(camera)
         view, content = self._behind_view, self.content
         if view is None or content is None:
             return
@@ -277,6 +344,21 @@ class Window:
             self._arrived = True
         elif distance > 0.05 and self._arrived:
             self._hide_behind()
+
+
+def _hidden_address() -> str:
+    """Return a loopback address for viser, which lets in whoever finds it: not the one that everybody tries.
+
+    A web page can ask 127.0.0.1 for every port, but not 2**24 addresses for each. Where the system has only
+    127.0.0.1, it is that.
+    """
+    host = ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
+    with socket.socket() as trial:
+        try:
+            trial.bind((host, 0))
+        except OSError:
+            return "127.0.0.1"
+    return host
 
 
 def _caption(content: Content, number: int) -> str:

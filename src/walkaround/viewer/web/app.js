@@ -24,7 +24,24 @@ function say(text) {
 }
 
 const pair = new Pair({ ask, say });
-const list = new List({ ask, tell, say, onOpen: describe });
+const list = new List({ ask, tell, say, onOpen: describe, onCompare: compare });
+let beside = null; // key of the sequence at the right
+
+async function compare(key) {
+  try {
+    showBeside(await tell("/api/compare", { key: key === beside ? "" : key }));
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+function showBeside({ title, key }) {
+  beside = key;
+  $("beside").hidden = key === null;
+  if (key === null) return;
+  $("other-title").textContent = title;
+  if (!$("other").src) $("other").src = "/3d-b/";
+}
 
 function describe(scene) {
   $("title").textContent = scene.title;
@@ -40,6 +57,8 @@ async function open() {
     const choices = await ask("/api/choices");
     if (choices.list) await list.begin(choices);
     else describe(await ask("/api/scene"));
+    $("end-compare").hidden = !choices.list;
+    showBeside(await ask("/api/compare"));
   } catch (error) {
     say(error.message);
   }
@@ -55,7 +74,10 @@ function choose(name) {
 
 for (const tab of ["view", "pair"]) $(`tab-${tab}`).addEventListener("click", () => choose(tab));
 document.addEventListener("keydown", (event) => list.key(event));
-$("view").addEventListener("load", () => {
-  $("view").contentWindow.addEventListener("keydown", (event) => list.key(event));
-});
+for (const id of ["view", "other"]) {
+  $(id).addEventListener("load", () => {
+    $(id).contentWindow.addEventListener("keydown", (event) => list.key(event));
+  });
+}
+$("end-compare").addEventListener("click", () => compare(beside));
 open();

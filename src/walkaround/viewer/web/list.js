@@ -3,8 +3,8 @@ const $ = (id) => document.getElementById(id);
 const TYPING = new Set(["INPUT", "SELECT", "TEXTAREA"]);
 
 export class List {
-  constructor({ ask, tell, say, onOpen }) {
-    Object.assign(this, { ask, tell, say, onOpen });
+  constructor({ ask, tell, say, onOpen, onCompare }) {
+    Object.assign(this, { ask, tell, say, onOpen, onCompare });
     this.rows = [];
     this.current = null;
     this.generation = 0;
@@ -13,6 +13,7 @@ export class List {
       clearTimeout(timer);
       timer = setTimeout(() => this.reload(), 150);
     });
+    $("filters").addEventListener("change", ({ target }) => target.tagName === "SELECT" && target.blur());
     for (const id of ["filters", "review"]) $(id).addEventListener("submit", (event) => event.preventDefault());
     $("review").addEventListener("click", (event) => {
       const { decision } = event.target.dataset;
@@ -86,7 +87,6 @@ export class List {
     image.loading = "lazy";
     image.alt = "";
     image.src = `/api/thumbnail?${new URLSearchParams({ key: row.key })}`;
-    image.addEventListener("error", () => image.classList.add("missing"));
     const text = document.createElement("span");
     const line = (content, kind) => {
       const made = document.createElement("span");
@@ -165,6 +165,7 @@ export class List {
       a: () => this.decide("accept"),
       r: () => this.decide("reject"),
       u: () => this.decide("withdraw"),
+      c: () => this.current && this.onCompare(this.current),
       l: () => $("review").elements.label.focus(),
       "/": () => $("filters").elements.text.focus(),
     };
