@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from tests.exchange_cases import by_llff, by_mvsnet, by_pytorch3d, by_transforms, ours, tiny_image, views
+from tests.exchange_cases import (
+    POINTS,
+    by_llff,
+    by_mvsnet,
+    by_pytorch3d,
+    by_transforms,
+    ours,
+    tiny_image,
+    views,
+)
 from walkaround.dataset.exchange.axes import world_from_opengl_camera
 from walkaround.dataset.exchange.co3d import viewpoint
 from walkaround.dataset.exchange.from_arkit import read_arkit
@@ -29,8 +38,9 @@ from walkaround.dataset.exchange.undistort import (
     undistort_image,
     undistort_mask,
 )
-from walkaround.geometry import normalised_rays, project
-from walkaround.types import Camera, SparseModel, View
+from walkaround.geometry import normalised_rays, project, transform_points
+from walkaround.io.pointcloud import write_ply
+from walkaround.types import Camera, PointCloud, SparseModel, View
 
 PX = 1e-6
 SIZE = (64, 48)
@@ -94,9 +104,18 @@ def test_transforms_are_read_back(view: View, turn: int, scale: float) -> None:
             "transform_matrix": matrix.tolist(),
             **intrinsics(view.camera),
         }
-        record = {"frames": [frame], "applied_transform": applied[:3].tolist(), "applied_scale": scale}
-        (Path(name) / "transforms.json").write_text(json.dumps(record))
-        (back,) = read_transforms(Path(name), ImportOptions()).views
+        record = {
+            "frames": [frame],
+            "applied_transform": applied[:3].tolist(),
+            "applied_scale": scale,
+            "ply_file_path": "points.ply",
+        }
+        moved = scale * transform_points(applied, POINTS)  # the points lie in the world of the poses
+        write_ply(Path(name) / "points.ply", PointCloud(points_in_world=moved.astype(np.float32)))
+        (Path(name) / "transforms_train.json").write_text(json.dumps(record))
+        given_capture = read_transforms(Path(name), ImportOptions())
+        (back,) = given_capture.views
+    np.testing.assert_allclose(given_capture.points_in_world, POINTS, atol=1e-4)
     close(ours(View(frame=view.frame, camera=back.camera, cam_from_world=back.cam_from_world)), ours(view))
 
 

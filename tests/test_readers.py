@@ -186,7 +186,7 @@ def test_a_changed_or_damaged_archive(tmp_path: Path) -> None:
         Dataset(path)
 
 
-def test_our_own(fake_stages: ModuleType, tmp_path: Path) -> None:
+def test_our_own(fake_stages: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = tmp_path / "root"
     for name in ("one", "two", "three"):
         (tmp_path / name).write_bytes(name.encode())
@@ -209,6 +209,10 @@ def test_our_own(fake_stages: ModuleType, tmp_path: Path) -> None:
     assert dataset.split("train").keys() == ["mug/two"]
     with pytest.raises(FormatError, match="no split val"):
         dataset.split("val")
+    (root / "catalog.parquet").unlink()
+    with caplog.at_level("WARNING"):
+        assert Dataset(root).keys() == ["mug/one", "mug/three", "mug/two"]
+    assert "no catalog.parquet" in caplog.text
 
 
 def test_other_things_are_said_to_be_no_dataset(tmp_path: Path) -> None:

@@ -32,8 +32,11 @@ FORBIDDEN = {
 ALLOWED = {
     ("runners/_channel.py", "pickle.loads"): "the child reads what its parent sends, never the reverse"
 }
-NETWORK = {"io/fetch.py", "masks/models.py", "runners/ray.py", "dataset/shards/place.py"}
-"""Inputs, models by name, a Ray cluster that the user names, shards at a URL."""
+NETWORK = {
+    "io/fetch.py", "masks/models.py", "runners/ray.py", "dataset/shards/place.py",
+    "viewer/gateway.py", "viewer/window.py",
+}  # fmt: skip
+"""Inputs, models by name, a Ray cluster that the user names, shards at a URL; the viewer, which listens."""
 NETWORK_MODULES = {
     "urllib.request",
     "http.client",

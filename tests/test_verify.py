@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from walkaround.dataset.audit.checksums import check_sums, write_sums
 from walkaround.dataset.audit.verify import verify_dataset
 from walkaround.dataset.readers import Dataset
 from walkaround.dataset.readers.overlay import read_repair
-from walkaround.dataset.schema import read_record
+from walkaround.dataset.schema import read_record, write_record
 from walkaround.errors import FormatError
 from walkaround.io.atomic import write_json
 from walkaround.pipeline import BuildOptions, build_sequence
@@ -52,6 +53,21 @@ def test_files(root: Path) -> None:
     assert first.startswith("mug/one/images/001.jpg: has 0 bytes, the record says ")
     assert second == "mug/one/masks/002.png: is missing"
     assert third == "mug/one/notes.txt: is not known to the record"
+
+
+def test_an_import_has_the_masks_of_its_source(root: Path) -> None:
+    folder = root / "mug" / "one"
+    record = read_record(folder)
+    masks = record.stages["masks"]
+    outputs = {name: size for name, size in masks.outputs.items() if name != "masks/002.png"}
+    (folder / "masks" / "002.png").unlink()
+    fewer = dataclasses.replace(record.stages["masks"], outputs=outputs)
+    fewer_masks = dataclasses.replace(record, stages={**record.stages, "masks": fewer})
+    write_record(folder, fewer_masks)
+    assert any("masks: has 9 files, expected 10" in text for text in differences(root))
+    options = {**record.options, "cameras": {**record.options["cameras"], "imported": "colmap"}}
+    write_record(folder, dataclasses.replace(fewer_masks, options=options))
+    assert not any("expected 10" in text for text in differences(root))
 
 
 def test_records_and_catalogue(root: Path) -> None:

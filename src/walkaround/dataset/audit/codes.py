@@ -68,7 +68,7 @@ KINDS: tuple[FindingKind, ...] = (
     FindingKind(code="points_behind", severity="error", repair="cameras",
                 text="Cameras see points that lie behind them."),
     FindingKind(code="poses_disagree", severity="error", repair="cameras",
-                text="Points project far from where images show them: poses of another scene, or inverted."),
+                text="Points project far from where the model saw them: poses changed or inverted."),
     FindingKind(code="disconnected_model", severity="error", repair="cameras",
                 text="The cameras fall into parts that share no points and lie anyhow to each other."),
     FindingKind(code="no_points", severity="note", repair="",

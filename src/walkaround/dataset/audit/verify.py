@@ -187,9 +187,11 @@ def _counts(root: Path, where: str, record: SequenceRecord) -> Iterator[Differen
         if named != registered:
             said = f"has {len(named)} cameras, {RECORD_NAME} says {len(registered)} frames have one"
             yield Difference(path=path, text=said)
-    for stage, folder, expected in (("masks", "masks", len(images)), ("depth", "depth", len(registered))):
+    imported = bool(record.options.get("cameras", {}).get("imported"))  # its masks are those of the source
+    expected_masks = None if imported else len(images)
+    for stage, folder, expected in (("masks", "masks", expected_masks), ("depth", "depth", len(registered))):
         count = sum(output.startswith(f"{folder}/") for output in outputs.get(stage, ()))
-        if stage in outputs and not record.stages[stage].reason and count != expected:
+        if stage in outputs and not record.stages[stage].reason and expected not in (None, count):
             yield Difference(path=f"{where}/{folder}", text=f"has {count} files, expected {expected}")
 
 

@@ -26,6 +26,7 @@ from walkaround.io.pointcloud import read_ply
 from walkaround.types import Camera, FloatArray
 
 _NAME = "transforms.json"
+_BLENDER_NAME = "transforms_train.json"
 _MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL")
 _DISTORTION = ("k1", "k2", "p1", "p2")
 _LEFT_OUT = "dynamic_mask_"
@@ -33,14 +34,16 @@ _LEFT_OUT = "dynamic_mask_"
 
 def find_transforms(source: Path) -> Path | None:
     """Return the JSON file of a source, a folder or the file itself."""
-    path = source if source.suffix.lower() == ".json" else source / _NAME
-    return path if path.is_file() and path.name.startswith("transforms") else None
+    if source.suffix.lower() == ".json":
+        return source if source.is_file() and source.name.startswith("transforms") else None
+    return next((source / name for name in (_NAME, _BLENDER_NAME) if (source / name).is_file()), None)
 
 
 def read_transforms(source: Path, options: ImportOptions) -> GivenCapture:
     """Read a ``transforms.json`` and its images.
 
-    ``applied_transform`` and ``applied_scale`` are undone, so that the world is that of the first tool.
+    ``applied_transform`` and ``applied_scale`` are undone for poses and points, so that the world is that of
+    the first tool: nerfstudio writes the points of ``ply_file_path`` in the world of its poses.
 
     Raises
     ------
@@ -61,7 +64,7 @@ def read_transforms(source: Path, options: ImportOptions) -> GivenCapture:
     points, colors = np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
     if meta.get("ply_file_path") is not None:
         cloud = read_ply(inside(path.parent, meta["ply_file_path"], f"{path}: ply_file_path"))
-        points = cloud.points_in_world.astype(np.float64)
+        points = cloud.points_in_world.astype(np.float64) / undo[1] @ undo[0][:3, :3].T + undo[0][:3, 3]
         colors = np.zeros((len(points), 3), np.uint8) if cloud.colors is None else cloud.colors
     return GivenCapture(
         views=in_order(views),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -30,6 +31,8 @@ from walkaround.dataset.readers.scene import Scene
 from walkaround.dataset.rows import CATALOG_NAME
 from walkaround.errors import FormatError, UsageError
 from walkaround.types import IntArray, Progress, no_progress
+
+logger = logging.getLogger(__name__)
 
 
 class Dataset(Sequence[Scene]):
@@ -82,10 +85,18 @@ class Dataset(Sequence[Scene]):
             raise FormatError(f"The mask tree {self.masks_root} does not exist.")
         place = overlay_of(self.root) if overlay == "auto" else Path(overlay) if overlay else None
         self.overlay = place if place is not None and place.is_dir() else None
+        described = (
+            self.root.is_dir() and read_description(self.root) is not None
+        )  # another version: said now
         if (self.root / CATALOG_NAME).is_file():
-            read_description(self.root)  # of another version: said now
             self._index = read_catalog_index(self.root)
         else:
+            if described:
+                logger.warning(
+                    "%s has no %s, so rejected sequences are read, too; the next build writes it again.",
+                    self.root,
+                    CATALOG_NAME,
+                )
             keep_at = Path(index) if index is not None else None
             self._index = open_index(
                 self.root, masks=self.masks_root, keep_at=keep_at, refresh=refresh, progress=progress
