@@ -114,6 +114,14 @@ def resized_images(scene: Path) -> set[str]:
     return {"wrong_camera_size"}
 
 
+def one_resized_image(scene: Path) -> set[str]:
+    for folder in (images, masks):
+        path = folder(scene)[4]
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(path), cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+    return {"wrong_camera_size"}
+
+
 def swapped_size(scene: Path) -> set[str]:
     with changed_model(scene) as model:
         for camera in model.cameras.values():
@@ -223,7 +231,7 @@ FAULTS: dict[str, Planter] = {
     for function in (
         missing_image, missing_images, empty_image, no_image, cut_off_image, no_sparse, empty_sparse,
         cut_off_sparse, cut_off_points, partial_cameras, wrong_suffix, wrong_folder, resized_images,
-        swapped_size, absurd_focal, no_masks, missing_mask, small_masks, empty_mask, full_mask, inverted_mask,
+        one_resized_image, swapped_size, absurd_focal, no_masks, missing_mask, small_masks, empty_mask, full_mask, inverted_mask,
         shifted_mask, other_object, two_models, two_parts, not_finite, one_place, inverted_poses, behind,
     )
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Set
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,7 +28,8 @@ _FILES = ("cameras", "images", "points3D")
 def mend_sparse(scene: Scene, whole: Set[str], out: Path) -> None:
     """Write a scene's COLMAP model with the images' names, for the images that are whole, at their sizes.
 
-    Poses, points and observations stay as they are; those of images left out go.
+    Poses, points and observations stay as they are; those of images left out go, and of images of another size
+    than the others of their camera.
 
     Parameters
     ----------
@@ -55,6 +57,10 @@ def mend_sparse(scene: Scene, whole: Set[str], out: Path) -> None:
             raise FormatError(f"{scene.files.where(SPARSE)} is not a readable model: {error}") from error
         _rename(model, scene, whole)
         _resize(model, scene)
+        if model.num_reg_images() < MIN_CAMERAS:
+            raise SequenceRejected(
+                "few_registered", f"{model.num_reg_images()} cameras are left whose images are there and fit."
+            )
         model.write_binary(scratch)
         for name in _FILES:
             write_bytes(out / f"{name}.bin", (Path(scratch) / f"{name}.bin").read_bytes())
@@ -70,21 +76,19 @@ def _rename(model: Any, scene: Scene, whole: Set[str]) -> None:
             image.name = file
         elif image.has_pose:
             model.deregister_frame(image.frame_id)
-    if model.num_reg_images() < MIN_CAMERAS:
-        raise SequenceRejected(
-            "few_registered", f"{model.num_reg_images()} cameras are left whose images are there."
-        )
 
 
 def _resize(model: Any, scene: Scene) -> None:
-    """Give cameras the size of their images."""
-    sizes: dict[int, set[tuple[int, int]]] = {}
+    """Give cameras the size of most of their images; images of another size lose their camera."""
+    sizes: dict[int, dict[int, tuple[int, int]]] = {}
     for image in model.images.values():
         if image.has_pose:
-            sizes.setdefault(image.camera_id, set()).add(scene.image_size_wh(image.name))
+            sizes.setdefault(image.camera_id, {})[image.image_id] = scene.image_size_wh(image.name)
     for camera_id, found in sizes.items():
-        camera, size_wh = model.cameras[camera_id], next(iter(found))
-        if found == {(camera.width, camera.height)}:
+        camera, size_wh = model.cameras[camera_id], Counter(found.values()).most_common(1)[0][0]
+        for image_id in [image_id for image_id, size in found.items() if size != size_wh]:
+            model.deregister_frame(model.images[image_id].frame_id)
+        if size_wh == (camera.width, camera.height):
             continue
         raw = RawCamera(
             model_id=int(camera.model.value),
@@ -93,8 +97,10 @@ def _resize(model: Any, scene: Scene) -> None:
             params=tuple(float(value) for value in camera.params),
         )
         action, said = size_action(raw, size_wh)
-        if len(found) > 1 or action != "mend":
-            raise SequenceRejected("wrong_camera_size", f"One camera has images of several shapes ({said}).")
+        if action != "mend":
+            raise SequenceRejected(
+                "wrong_camera_size", f"A camera has another shape than its images ({said})."
+            )
         fits = abs(raw.principal_point[0] - size_wh[0] / 2) <= 0.1 * size_wh[0]
         fits &= abs(raw.principal_point[1] - size_wh[1] / 2) <= 0.1 * size_wh[1]
         if fits:
