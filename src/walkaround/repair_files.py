@@ -28,8 +28,8 @@ _FILES = ("cameras", "images", "points3D")
 def mend_sparse(scene: Scene, whole: Set[str], out: Path) -> None:
     """Write a scene's COLMAP model with the images' names, for the images that are whole, at their sizes.
 
-    Poses, points and observations stay as they are; those of images left out go, and of images of another size
-    than the others of their camera.
+    Poses, points and observations stay as they are; those of images left out go, and those of images of
+    another size than the others of their camera.
 
     Parameters
     ----------
