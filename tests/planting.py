@@ -231,8 +231,9 @@ FAULTS: dict[str, Planter] = {
     for function in (
         missing_image, missing_images, empty_image, no_image, cut_off_image, no_sparse, empty_sparse,
         cut_off_sparse, cut_off_points, partial_cameras, wrong_suffix, wrong_folder, resized_images,
-        one_resized_image, swapped_size, absurd_focal, no_masks, missing_mask, small_masks, empty_mask, full_mask,
-        inverted_mask, shifted_mask, other_object, two_models, two_parts, not_finite, one_place, inverted_poses, behind,
+        one_resized_image, swapped_size, absurd_focal, no_masks, missing_mask, small_masks, empty_mask,
+        full_mask, inverted_mask, shifted_mask, other_object, two_models, two_parts, not_finite,
+        one_place, inverted_poses, behind,
     )
 }  # fmt: skip
 """Name -> how it is planted."""
