@@ -49,6 +49,8 @@ class Arguments:
     """Added to the seeds of the objects."""
     video: bool = False
     """Frames in order instead of shuffled photos."""
+    compare: bool = True
+    """Without light, too."""
     plain: bool = False
     """Also run COLMAP's defaults."""
     threads: int = 2
@@ -57,7 +59,7 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Run everything and print one table."""
     print(f"machine: {machine()}; load {os.getloadavg()[0]:.1f}; commit {commit()}")
-    hows = ["video"] if arguments.video else ["light", "no light"]
+    hows = ["video"] if arguments.video else ["light", "no light"][: 1 + arguments.compare]
     hows += ["COLMAP"] if arguments.plain else []
     for name, options in OBJECTS.items():
         with tempfile.TemporaryDirectory() as scratch:
