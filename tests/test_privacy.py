@@ -186,7 +186,10 @@ def test_no_byte_of_it_survives(kind: str, tmp_path: Path, images: list[ByteArra
 
 def test_rejected_and_damaged_captures(tmp_path: Path, images: list[ByteArray]) -> None:
     """What is said about them goes into the record, too: damaged photos, a standing scene."""
-    source = private.write_photos(tmp_path / f"Fotos {private.PERSON}", [images[0]] * 9)
+    standing = [images[0].copy() for _ in range(9)]
+    for number, image in enumerate(standing):
+        image[:8, :8] = 20 * number  # no copies, which would count once
+    source = private.write_photos(tmp_path / f"Fotos {private.PERSON}", standing)
     (source / f"{private.PERSON} 2.JPG").write_bytes(private.jpeg(images[0])[:4000])
     root = tmp_path / "root"
     record = build_sequence(source, root, options=OPTIONS)
