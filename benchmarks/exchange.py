@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from walkaround.dataset.exchange.export import export_scenes, open_scene
+from walkaround.dataset.exchange.export import export_scenes
 from walkaround.dataset.exchange.options import ExportOptions
 from walkaround.dataset.exchange.undistort import pinhole
 from walkaround.dataset.readers import Scene
+from walkaround.dataset.readers.place import open_folder
 from walkaround.geometry import project, transform_points
 
 POINTS = np.random.default_rng(0).uniform(-0.2, 0.2, (50, 3))
@@ -102,7 +103,7 @@ def main() -> None:
         "scene", type=Path, help="the folder of one sequence, or class/instance of a download"
     )
     source = parser.parse_args().scene
-    scene = open_scene(source)
+    scene = open_folder(source)
     for name, ask in PEERS.items():
         with tempfile.TemporaryDirectory(prefix="walkaround-exchange-") as scratch:
             try:

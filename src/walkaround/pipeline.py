@@ -5,24 +5,17 @@ capture -> frames -> cameras -> depth -> masks -> cloud -> dataset, quality
 Only this module knows the order of the stages; they never import each other. Each stage but the first
 reads what the stages before it left in the sequence folder, so a cut-off run continues where it stopped
 (:mod:`walkaround.workspace`). Thresholds live in :mod:`walkaround.quality.rules`.
-
-Longer than other files: what each stage is given, and both orders (from a video, from given cameras),
-stand side by side.
+How a stage is run, passed over or ends a sequence is in :mod:`walkaround.stage_chain`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
-import logging
-import math
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from walkaround import __version__
 from walkaround.build_options import BatchPart as BatchPart
 from walkaround.build_options import BuildOptions as BuildOptions
 from walkaround.dataset.classes import check_class_label, load_class_table
@@ -30,37 +23,19 @@ from walkaround.dataset.schema import (
     FrameRecord,
     SequenceRecord,
     SourceRecord,
-    StageRecord,
     instance_id_problem,
 )
 from walkaround.dataset.wipe import Wipe
 from walkaround.errors import InputError, SequenceRejected, UsageError
 from walkaround.limits import check_limits
 from walkaround.masks.options import MasksOptions
-from walkaround.quality.rules import RULES_BY_CODE, judge
+from walkaround.quality.rules import RULES_BY_CODE
+from walkaround.stage_chain import BuildProgress as BuildProgress
+from walkaround.stage_chain import StageChain
+from walkaround.stage_chain import no_build_progress as no_build_progress
 from walkaround.threads import library_threads
-from walkaround.types import CaptureInfo, Frame, Progress
-from walkaround.workspace import (
-    WORK_NAME,
-    Stage,
-    StageResult,
-    Workspace,
-    open_workspace,
-    options_to_dict,
-    stage_key,
-)
-
-logger = logging.getLogger(__name__)
-
-BuildProgress = Callable[[str, float], None]
-"""Called with the stage's name and the share of it that is done, 0..1."""
-
-_LIBRARIES = ("av", "numba", "numpy", "opencv-python-headless", "pycolmap", "scipy")
-_STAGES_WITH_OPTIONS = ("capture", "frames", "cameras", "depth", "masks", "cloud")
-
-
-def no_build_progress(stage: str, share: float) -> None:
-    """Ignore progress."""
+from walkaround.types import CaptureInfo
+from walkaround.workspace import WORK_NAME, Stage, StageResult, open_workspace
 
 
 def _no_frames(record: SequenceRecord) -> SequenceRecord:
@@ -164,7 +139,7 @@ def _build_local(
     movable = batch.movable if batch else None
     with open_workspace(root, fresh, STAGES, overwrite=options.overwrite, movable=movable) as workspace:
         wipe = Wipe(source, capture.photo_paths)
-        run = _Run(
+        run = StageChain(
             workspace,
             options,
             progress,
@@ -239,7 +214,9 @@ def build_given(
         library_threads(options.num_threads),
     ):
         upstream = given.record.source.sha256
-        run = _Run(workspace, options, progress, upstream=upstream, wipe=given.wipe, given=given.options)
+        run = StageChain(
+            workspace, options, progress, upstream=upstream, wipe=given.wipe, given=given.options
+        )
         goes_on = (
             run("capture", given.options, lambda _: given.capture)
             and run("frames", given.options, given.frames)
@@ -256,11 +233,11 @@ def build_given(
     return record
 
 
-def _run_given_masks(run: _Run, given: GivenStages) -> bool:
+def _run_given_masks(run: StageChain, given: GivenStages) -> bool:
     return given.masks is None or run("masks", given.options, given.masks)
 
 
-def _run_on_given(run: _Run, given: GivenStages) -> bool:
+def _run_on_given(run: StageChain, given: GivenStages) -> bool:
     """Run what follows the cameras."""
     return (
         run("depth", run.options.depth, lambda scratch: _depth_stage(run, scratch))
@@ -308,7 +285,7 @@ def _try_model(model: Path) -> None:
         raise UsageError(str(error)) from error
 
 
-def _frames_stage(run: _Run, scratch: Path, source: Path, capture: CaptureInfo) -> StageResult:
+def _frames_stage(run: StageChain, scratch: Path, source: Path, capture: CaptureInfo) -> StageResult:
     from walkaround.frames import extract_frames
 
     image_dir = _made(scratch / "images")
@@ -327,7 +304,7 @@ def _frames_stage(run: _Run, scratch: Path, source: Path, capture: CaptureInfo) 
     )
 
 
-def _cameras_stage(run: _Run, scratch: Path, capture: CaptureInfo) -> StageResult:
+def _cameras_stage(run: StageChain, scratch: Path, capture: CaptureInfo) -> StageResult:
     from walkaround.cameras import estimate_cameras
     from walkaround.io.colmap import write_sparse_model
 
@@ -352,7 +329,7 @@ def _cameras_stage(run: _Run, scratch: Path, capture: CaptureInfo) -> StageResul
     return StageResult(scores=result.scores, notes=result.notes, updates={"frames": frames})
 
 
-def _depth_stage(run: _Run, scratch: Path) -> StageResult:
+def _depth_stage(run: StageChain, scratch: Path) -> StageResult:
     from walkaround.depth import DEPTH_SCALE, write_depth_maps
 
     result = write_depth_maps(
@@ -367,7 +344,7 @@ def _depth_stage(run: _Run, scratch: Path) -> StageResult:
     return StageResult(scores=result.scores, notes=result.notes, updates={"depth_scale": DEPTH_SCALE})
 
 
-def _masks_stage(run: _Run, scratch: Path) -> StageResult:
+def _masks_stage(run: StageChain, scratch: Path) -> StageResult:
     from walkaround.masks import write_masks
 
     result = write_masks(
@@ -383,7 +360,7 @@ def _masks_stage(run: _Run, scratch: Path) -> StageResult:
     return StageResult(scores=result.scores, notes=result.notes)
 
 
-def _cloud_stage(run: _Run, scratch: Path) -> StageResult:
+def _cloud_stage(run: StageChain, scratch: Path) -> StageResult:
     from walkaround.cloud import write_cloud
 
     result = write_cloud(
@@ -400,129 +377,11 @@ def _cloud_stage(run: _Run, scratch: Path) -> StageResult:
     return StageResult(scores=result.scores, notes=result.notes)
 
 
-def _quality_stage(run: _Run, scratch: Path) -> StageResult:
+def _quality_stage(run: StageChain, scratch: Path) -> StageResult:
     from walkaround.quality.report import write_report
 
     write_report(run.folder, scratch / "report.html")
     return StageResult()
-
-
-class _Run:
-    """Runs the stages of one sequence in a chain of keys and stops at the first rejection."""
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        options: BuildOptions,
-        progress: BuildProgress,
-        *,
-        upstream: str,
-        wipe: Wipe,
-        until: str | None = None,
-        given: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.workspace = workspace
-        self.options = options
-        self.progress = progress
-        self._upstream = upstream
-        self._wipe = wipe
-        self._until = until
-        self._given = given
-        self._run_names: list[str] = []
-        self.ended_early = False
-
-    @property
-    def folder(self) -> Path:
-        return self.workspace.folder
-
-    @property
-    def image_dir(self) -> Path:
-        return self.folder / "images"
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        return tuple(
-            Frame(index=number, image=f.image, source_index=f.source_index, timestamp_s=f.timestamp_s)
-            for number, f in enumerate(self.workspace.record.frames, start=1)
-        )
-
-    def scores(self, name: str) -> dict[str, float]:
-        """What an earlier stage measured."""
-        values = self.workspace.record.stages[name].scores
-        return {score: value for score, value in values.items() if value is not None}
-
-    def model(self) -> Any:
-        """Read the cameras that an earlier stage left."""
-        from walkaround.io.colmap import read_sparse_model
-
-        return read_sparse_model(self.folder / "sparse" / "0", self.frames)
-
-    def progress_of(self, name: str) -> Progress:
-        return lambda share: self.progress(name, share)
-
-    def __call__(self, name: str, options: Any, run: Callable[[Path], StageResult]) -> bool:
-        """Run a stage unless its outputs stand; return whether the sequence goes on."""
-        workspace = self.workspace
-        key = stage_key(
-            workspace.stages[name], options=options, upstream=self._upstream, seed=self.options.seed
-        )
-        self._upstream = key
-        if workspace.is_done(name, key):
-            logger.info("%s: done before", name)
-        else:
-            self.progress(name, 0.0)
-            updates = {**self._settings(), "versions": _versions()}
-            record = workspace.run_stage(name, key, lambda scratch: self._wiped(run, scratch), **updates)
-            logger.info("%s: %.1f s", name, record.seconds)
-        self.progress(name, 1.0)
-        self._run_names.append(name)
-        goes_on = self.verdict()["status"] != "rejected"
-        self.ended_early = goes_on and name == self._until
-        return goes_on and not self.ended_early
-
-    def finish(self) -> None:
-        """Write the verdict over all scores so far."""
-        self.workspace.update(**self._settings(), **self.verdict())
-
-    def verdict(self) -> dict[str, Any]:
-        """Judge what this run reached; a later stage's old scores do not count."""
-        return verdict({name: self.workspace.record.stages[name] for name in self._run_names})
-
-    def _settings(self) -> dict[str, Any]:
-        options = {name: options_to_dict(getattr(self.options, name)) for name in _STAGES_WITH_OPTIONS}
-        if self._given is not None:
-            options |= {name: dict(self._given) for name in ("capture", "frames", "cameras")}
-        return {"options": options, "seed": self.options.seed}
-
-    def _wiped(self, run: Callable[[Path], StageResult], scratch: Path) -> StageResult:
-        """Run a stage and keep the names of the collector's files out of what it says."""
-        try:
-            result = run(scratch)
-        except SequenceRejected as rejection:
-            message = self._wipe(str(rejection))
-            raise SequenceRejected(rejection.reason, message, rejection.scores) from rejection
-        return dataclasses.replace(
-            result, notes=self._wipe(dict(result.notes)), warnings=self._wipe(result.warnings)
-        )
-
-
-def verdict(stages: Mapping[str, StageRecord]) -> dict[str, Any]:
-    """Judge the scores of stages: the fields ``status``, ``reasons`` and ``message`` of a record."""
-    scores = {name: value for stage in stages.values() for name, value in stage.scores.items()}
-    status, reasons = judge({name: math.nan if value is None else value for name, value in scores.items()})
-    messages = [RULES_BY_CODE[code].text for code in reasons if RULES_BY_CODE[code].verdict == "reject"]
-    for stage in stages.values():
-        if stage.reason:
-            status = "rejected"
-            messages.append(stage.message)
-            if stage.reason not in reasons:
-                reasons = [stage.reason, *reasons]
-    return {"status": status, "reasons": tuple(reasons), "message": " ".join(messages)}
-
-
-def _versions() -> dict[str, str]:
-    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    return {"walkaround": __version__, "python": platform.python_version(), **libraries}
 
 
 def _source_record(capture: CaptureInfo) -> SourceRecord:

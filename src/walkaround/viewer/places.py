@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from walkaround.dataset.readers.files import FolderFiles, Mount, MountedFiles, SceneFiles
-from walkaround.dataset.readers.overlay import overlay_of, with_repairs
-from walkaround.dataset.readers.scan import FILES, PARTS, find_mask_tree
+from walkaround.dataset.readers.files import FolderFiles, Mount, MountedFiles
+from walkaround.dataset.readers.place import open_folder
+from walkaround.dataset.readers.scan import FILES, PARTS
 from walkaround.dataset.readers.scene import Scene
 from walkaround.errors import FormatError
 
@@ -40,19 +40,8 @@ def open_scene(path: Path) -> Scene:
     path = path.resolve()
     if path.is_file():
         name = f"cloud{path.suffix.lower()}"
-        files: SceneFiles = MountedFiles(
+        files = MountedFiles(
             FolderFiles(path.parent / path.stem), {name: Mount(FolderFiles(path.parent), path.name)}
         )
         return Scene(class_label=path.parent.name, instance_id=path.stem, files=files)
-    return Scene(class_label=path.parent.name, instance_id=path.name, files=_files(path))
-
-
-def _files(folder: Path) -> SceneFiles:
-    root = folder.parent.parent
-    files: SceneFiles = FolderFiles(folder)
-    key = folder.relative_to(root)
-    if not (folder / "masks").is_dir():
-        tree = find_mask_tree(root)
-        if tree is not None and (tree / key).is_dir():
-            files = MountedFiles(files, {"masks": Mount(FolderFiles(tree / key))})
-    return with_repairs(files, overlay_of(root) / key)[0]
+    return open_folder(path)

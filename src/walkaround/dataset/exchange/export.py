@@ -12,9 +12,7 @@ from walkaround.dataset.exchange.base import About, Exporter
 from walkaround.dataset.exchange.formats import EXPORTERS
 from walkaround.dataset.exchange.options import ExportOptions
 from walkaround.dataset.readers import Dataset, Scene
-from walkaround.dataset.readers.files import FolderFiles, Mount, MountedFiles, SceneFiles
-from walkaround.dataset.readers.overlay import overlay_of, with_repairs
-from walkaround.dataset.readers.scan import find_mask_tree
+from walkaround.dataset.readers.place import open_folder
 from walkaround.dataset.schema import RECORD_NAME
 from walkaround.dataset.splits import read_splits
 from walkaround.errors import FormatError, InputError, OutputError, UsageError
@@ -130,7 +128,7 @@ def select_scenes(source: Path, where: str | None = None) -> Selection:
     if is_scene_folder(source):
         if where is not None:
             raise UsageError(f"--where chooses scenes of a dataset, and {source} is one scene.")
-        scene = open_scene(source)
+        scene = open_folder(source)
         return Selection(
             scenes=(scene,), is_one=True, about=_about(source.resolve().parent.parent, [scene.key])
         )
@@ -158,18 +156,6 @@ def _check_apart(source: Path, out: Path) -> None:
 def is_scene_folder(path: Path) -> bool:
     """True for the folder of one scene, of any status."""
     return (path / RECORD_NAME).is_file() or (path / "images").is_dir()
-
-
-def open_scene(folder: Path) -> Scene:
-    """Open the folder of one scene, with its mask tree and repairs, without the dataset around it."""
-    folder = folder.resolve()
-    root, key = folder.parent.parent, f"{folder.parent.name}/{folder.name}"
-    files: SceneFiles = FolderFiles(folder)
-    masks = find_mask_tree(root)
-    if masks is not None and not (folder / "masks").is_dir() and (masks / key).is_dir():
-        files = MountedFiles(files, {"masks": Mount(FolderFiles(masks / key))})
-    files, repaired = with_repairs(files, overlay_of(root) / key)
-    return Scene(class_label=folder.parent.name, instance_id=folder.name, files=files, repaired=repaired)
 
 
 def _about(root: Path, keys: Iterable[str]) -> About:
