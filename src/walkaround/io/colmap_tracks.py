@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from walkaround.errors import FormatError
+from walkaround.io.colmap_views import check_end, cut_off
 from walkaround.types import FloatArray, IntArray
 
 NUM_PARAMS = {0: 3, 1: 4, 2: 4, 3: 5, 4: 8, 5: 8, 6: 12, 7: 5, 8: 4, 9: 5, 10: 12, 11: 16}
@@ -92,8 +93,8 @@ def _parse_cameras(data: bytes) -> dict[int, RawCamera]:
             out[camera_id] = RawCamera(model_id=model_id, width=width, height=height, params=params)
             offset += 24 + 8 * NUM_PARAMS[model_id]
     except struct.error as error:
-        raise _cut_off("cameras.bin", data) from error
-    _check_end("cameras.bin", data, offset)
+        raise cut_off("cameras.bin", data) from error
+    check_end("cameras.bin", data, offset)
     return out
 
 
@@ -121,8 +122,8 @@ def _parse_images(data: bytes) -> list[RawImage]:
             )
             offset = end + 9 + _POINT.itemsize * num_points
     except (struct.error, ValueError, OverflowError) as error:
-        raise _cut_off("images.bin", data) from error
-    _check_end("images.bin", data, offset)
+        raise cut_off("images.bin", data) from error
+    check_end("images.bin", data, offset)
     return out
 
 
@@ -131,26 +132,15 @@ def _parse_points(data: bytes) -> tuple[IntArray, FloatArray]:
     try:
         (count,) = struct.unpack_from("<Q", data)
         if count > len(data) // 51:
-            raise _cut_off("points3D.bin", data)
+            raise cut_off("points3D.bin", data)
         starts = np.empty(count, np.int64)
         offset, read = 8, struct.Struct("<Q").unpack_from
         for number in range(count):
             starts[number] = offset
             offset += 51 + 8 * read(data, offset + 43)[0]
     except (struct.error, OverflowError) as error:
-        raise _cut_off("points3D.bin", data) from error
-    _check_end("points3D.bin", data, offset)
+        raise cut_off("points3D.bin", data) from error
+    check_end("points3D.bin", data, offset)
     rows: NDArray[np.uint8] = np.frombuffer(data, np.uint8)[starts[:, None] + np.arange(32)]
     flat = np.ascontiguousarray(rows)
     return flat[:, :8].copy().view("<i8").reshape(-1), flat[:, 8:].copy().view("<f8").reshape(-1, 3)
-
-
-def _cut_off(where: str, data: bytes) -> FormatError:
-    return FormatError(f"{where} is cut off or not a COLMAP file ({len(data)} bytes).")
-
-
-def _check_end(where: str, data: bytes, offset: int) -> None:
-    if offset > len(data):
-        raise _cut_off(where, data)
-    if offset < len(data):
-        raise FormatError(f"{where} has {len(data) - offset} bytes too many; it is not a COLMAP 3 file.")

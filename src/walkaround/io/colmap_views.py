@@ -61,8 +61,8 @@ def parse_cameras(data: bytes, where: str = "cameras.bin") -> dict[int, Camera]:
             cameras[camera_id] = Camera(model=name, width=width, height=height, params=params)
             offset += 24 + 8 * num_params
     except struct.error as error:
-        raise _cut_off(where, data) from error
-    _check_end(where, data, offset)
+        raise cut_off(where, data) from error
+    check_end(where, data, offset)
     return cameras
 
 
@@ -94,8 +94,8 @@ def parse_poses(data: bytes, where: str = "images.bin") -> list[StoredPose]:
             )
             offset = end + 9 + 24 * num_points
     except (struct.error, ValueError) as error:
-        raise _cut_off(where, data) from error
-    _check_end(where, data, offset)
+        raise cut_off(where, data) from error
+    check_end(where, data, offset)
     return poses
 
 
@@ -159,12 +159,14 @@ def _rigid(numbers: list[float]) -> FloatArray:
     )
 
 
-def _cut_off(where: str, data: bytes) -> FormatError:
+def cut_off(where: str, data: bytes) -> FormatError:
+    """Return the error of a file that ends too early."""
     return FormatError(f"{where} is cut off or not a COLMAP file ({len(data)} bytes).")
 
 
-def _check_end(where: str, data: bytes, offset: int) -> None:
+def check_end(where: str, data: bytes, offset: int) -> None:
+    """Raise FormatError unless what was read ends where the bytes end."""
     if offset > len(data):
-        raise _cut_off(where, data)
+        raise cut_off(where, data)
     if offset < len(data):
         raise FormatError(f"{where} has {len(data) - offset} bytes too many; it is not a COLMAP 3 file.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -93,12 +93,7 @@ class SceneSampler:
         UsageError
             It is of other scenes, another seed or other ranks.
         """
-        for name, value in self._identity().items():
-            if state.get(name) != value:
-                raise UsageError(
-                    f"The state cannot be continued: its {name} is {state.get(name)!r:.40},"
-                    f" here it is {value!r}."
-                )
+        check_state(state, self._identity())
         self.epoch, self._start = int(state["epoch"]), int(state["reached"])
         if self._start >= len(self._order()):
             self.epoch, self._start = self.epoch + 1, 0
@@ -117,3 +112,12 @@ class SceneSampler:
         if self.uneven == "drop":
             order = order[: len(order) - len(order) % self.world_size]
         return order[self.rank :: self.world_size]
+
+
+def check_state(state: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Raise UsageError when a state is of something else than what goes on."""
+    for name, value in identity.items():
+        if state.get(name) != value:
+            raise UsageError(
+                f"The state cannot be continued: its {name} is {state.get(name)!r:.40}, here it is {value!r}."
+            )

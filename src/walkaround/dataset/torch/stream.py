@@ -15,6 +15,7 @@ from walkaround.dataset.torch.batch import Batch, Reached, Skipped
 from walkaround.dataset.torch.map_style import load_or_skip
 from walkaround.dataset.torch.options import ViewOptions
 from walkaround.dataset.torch.sample import Sample
+from walkaround.dataset.torch.sampler import check_state
 from walkaround.dataset.torch.source import Source
 from walkaround.dataset.torch.workers import (
     one_thread_in_workers,
@@ -150,12 +151,7 @@ class ViewStream(IterableDataset):  # type: ignore[misc, unused-ignore]
         UsageError
             It is of other scenes, another seed or other ranks.
         """
-        for name, value in self._identity().items():
-            if state.get(name) != value:
-                raise UsageError(
-                    f"The state cannot be continued: its {name} is {state.get(name)!r:.40},"
-                    f" here it is {value!r}."
-                )
+        check_state(state, self._identity())
         self._turn, self._num_workers = int(state["turn"]), int(state["num_workers"])
         self._reached = {int(worker): int(number) for worker, number in state["reached"].items()}
         self._shared.zero_()
