@@ -1,0 +1,1 @@
+"""High dynamic range frames from videos of alternating exposures."""
