@@ -1,9 +1,9 @@
-# Two commands for a fresh machine with Python 3.11 to 3.13 and make; each sets up its own environment.
+# For a fresh machine with Python 3.11 to 3.13 and make; each command sets up its own environment.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 
 demo: .venv/ready
 	$(BIN)/walkaround demo --out demo-output
@@ -14,9 +14,13 @@ test: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+docs: .venv/ready
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
+	@echo "written: build/docs/index.html"
+
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,docs]"
 	touch $@
 
 clean:

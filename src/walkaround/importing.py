@@ -61,7 +61,7 @@ def import_sequence(
     Parameters
     ----------
     format_name
-        One of :data:`~walkaround.dataset.exchange.formats.IMPORTERS`, or ``auto``.
+        One of ``walkaround.dataset.exchange.formats.IMPORTERS``, or ``auto``.
     build
         Class label, id, licence, seed, and the options of the stages that are built on top.
 

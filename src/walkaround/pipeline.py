@@ -75,7 +75,7 @@ def build_sequence(
     Parameters
     ----------
     source
-        A local path or a URL (:func:`walkaround.io.fetch.fetch`); what is fetched or unpacked is removed.
+        A local path or a URL (``walkaround.io.fetch``); what is fetched or unpacked is removed.
     batch
         What a batch wants otherwise; None for a single build.
 

@@ -37,10 +37,10 @@ class Finding:
     class_label: str
     instance_id: str
     code: str
-    """A code of :data:`walkaround.dataset.audit.codes.KINDS`."""
+    """A code of ``walkaround.dataset.audit.codes.KINDS``."""
     severity: str
     repair: str
-    """What repair does about it, a key of :data:`~walkaround.dataset.audit.codes.ACTIONS`; empty: nothing."""
+    """What repair does about it, a key of ``walkaround.dataset.audit.codes.ACTIONS``; empty: nothing."""
     count: int = 1
     """How many files it is about."""
     file: str = ""

@@ -63,7 +63,7 @@ def export_scenes(
     out
         A single scene is written into it, many into ``<class>/<instance>`` below it.
     format_name
-        One of :data:`~walkaround.dataset.exchange.formats.EXPORTERS`.
+        One of ``walkaround.dataset.exchange.formats.EXPORTERS``.
     where
         SQL condition that chooses scenes of a dataset.
     overwrite

@@ -40,7 +40,7 @@ class Dataset(Sequence[Scene]):
 
     ``dataset[3]``, ``dataset["0a00b2"]`` and ``dataset["17/0a00b2"]`` are scenes; ``query``, ``split`` and
     ``select`` give smaller datasets. Opening costs no look at the scenes: our own datasets have a catalogue,
-    for a download a list is made once and kept (:mod:`walkaround.dataset.readers.index`).
+    for a download a list is made once and kept (``walkaround.dataset.readers.index``).
 
     Parameters
     ----------
