@@ -58,7 +58,7 @@ copybutton_prompt_is_regexp = True
 
 
 def swap_colons(old: str, new: str) -> Callable[..., None]:
-    """Return a handler for docstrings of fields: "Shape: a vase or a mug." is no type for napoleon to take off."""
+    """Return a handler for docstrings of fields, where napoleon takes "Shape: a vase." for a type."""
 
     def handle(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
         if what in ("attribute", "data", "property"):

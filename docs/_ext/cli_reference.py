@@ -1,7 +1,7 @@
 """The command-line reference, written from what ``walkaround COMMAND --help`` prints.
 
-``.. cli-reference::`` becomes a section a command with its options. Nothing is kept in the docs that could drift
-from the program: the help itself comes from the options' dataclasses.
+``.. cli-reference::`` becomes a section a command with its options. Nothing is kept in the docs that could
+drift from the program: the help itself comes from the options' dataclasses.
 """
 
 from __future__ import annotations

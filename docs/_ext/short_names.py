@@ -1,4 +1,4 @@
-"""Names in docstrings resolve by their last part, as a reader does it: ``FormatError`` is ours, wherever it lives.
+"""Names in docstrings resolve by their last part, as readers do it: ``FormatError`` is ours.
 
 A class is documented where users import it (``walkaround.dataset.readers.Dataset``), not where it is written.
 """
@@ -16,7 +16,7 @@ from sphinx.util.nodes import make_refnode
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
 ) -> nodes.reference | None:
-    """Return a link to the one documented object whose name ends like the target; None lets Sphinx complain."""
+    """Return a link to the one documented object whose name ends like the target, or None."""
     if node.get("refdomain") != "py":
         return None
     domain = env.domains["py"]
