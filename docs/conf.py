@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,8 @@ extensions = [
     "drawings",
     "short_names",
 ]
-exclude_patterns = ["images/*.py"]
+exclude_patterns = ["images/*"]
+suppress_warnings = ["toc.empty_glob"]  # places in index.md for pages to come
 nitpicky = True
 # Only our own names must resolve: other projects' inventories would have to be downloaded.
 nitpick_ignore_regex = [(r"py:.*", r"(?!walkaround\.).*")]
@@ -67,6 +69,11 @@ def swap_colons(old: str, new: str) -> Callable[..., None]:
     return handle
 
 
+def link_pages(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Make links of the pages that docstrings name: docs/format.md."""
+    lines[:] = [re.sub(r"docs/(\w+)\.md", r":doc:`\1`", line) for line in lines]
+
+
 def no_field_list(app: Sphinx, what: str, name: str, thing: object, *rest: object) -> tuple[str, None] | None:
     """Leave out the signature of a dataclass: its fields follow, each with its default and text."""
     return ("", None) if what == "class" and dataclasses.is_dataclass(thing) else None
@@ -75,5 +82,6 @@ def no_field_list(app: Sphinx, what: str, name: str, thing: object, *rest: objec
 def setup(app: Sphinx) -> None:
     """Hide the colons before napoleon (500) and bring them back after it; shorten signatures."""
     app.connect("autodoc-process-signature", no_field_list)
+    app.connect("autodoc-process-docstring", link_pages)
     app.connect("autodoc-process-docstring", swap_colons(": ", "\N{MODIFIER LETTER COLON} "), priority=400)
     app.connect("autodoc-process-docstring", swap_colons("\N{MODIFIER LETTER COLON} ", ": "), priority=600)

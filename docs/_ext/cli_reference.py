@@ -57,7 +57,9 @@ def _parse_box(title: str, body: str) -> Group:
         group.lead.extend(rows[:rule])
         rows = rows[rule + 1 :]
     for row in rows:
-        if row and not row.startswith(" "):
+        if group.options and group.options[-1][0].count("{") > group.options[-1][0].count("}"):
+            group.options[-1] = (group.options[-1][0] + row, "")  # a list of choices over several lines
+        elif row and not row.startswith(" "):
             signature, _, said = row.partition("  ")
             group.options.append((signature.strip(), said.strip()))
         elif row.strip() and group.options:
@@ -67,12 +69,13 @@ def _parse_box(title: str, body: str) -> Group:
 
 
 def _as_rst(text: str) -> str:
-    """Return help text with its code spans and options as literals, and nothing else that RST would obey."""
+    """Return help text with code spans and options as literals, our pages as links, all else as it is."""
     parts = re.split(r"(``[^`]+``|`[^`]+`|(?<![\w-])--[a-z][\w.-]*[\w])", text)
-    return "".join(
+    said = "".join(
         f"``{part.strip('`')}``" if number % 2 else re.sub(r"([*|\\_])", r"\\\1", part)
         for number, part in enumerate(parts)
     )
+    return re.sub(r"docs/(\w+)\.md", r":doc:`\1`", said)
 
 
 def _write_option(signature: str, text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 Stages measure and return ``scores: dict[str, float]``; this table turns them into reason codes.
 ``reject`` rules decide the status; ``warn`` rules are kept in the record beside an accepted sequence.
-docs/capture.md prints this table.
+docs/rejected.md says what each code means and what to do.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from walkaround.quality.rules import RULES, RULES_BY_CODE, Rule
 
 _VERDICTS = {"pass": "good", "warn": "warn", "fail": "bad"}
 _TINTS = {"accepted": "good", "rejected": "bad", "incomplete": "warn"}
-SCORES_LEAD = "What was measured, beside the limits of the table of rules (docs/capture.md)."
+SCORES_LEAD = "What was measured, beside the limits of the table of rules (docs/rejected.md)."
 _UNITS = {"px": "px", "deg": "°", "s": "s", "share": "%"}
 
 
