@@ -30,7 +30,6 @@ extensions = [
     "short_names",
 ]
 exclude_patterns = ["images/*"]
-suppress_warnings = ["toc.empty_glob"]  # places in index.md for pages to come
 nitpicky = True
 # Only our own names must resolve: other projects' inventories would have to be downloaded.
 nitpick_ignore_regex = [(r"py:.*", r"(?!walkaround\.).*")]
