@@ -27,7 +27,7 @@ _WIDTH = 130
 class AuditCommand:
     """Look at every scene of a dataset, ours or downloaded: what is missing, broken or cannot be right."""
 
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """ROOT: the folder of a dataset in any layout, or a zip archive of one."""
     masks: Path | None = None
     """Masks that are a tree or archive of their own; None finds ROOT_mask and MVImgNet_mask."""

@@ -46,7 +46,7 @@ from walkaround.runners.progress import plain
 class BuildCommand:
     """Turn a capture, or a whole collection of them, into ROOT/<class label>/<instance id>/."""
 
-    input: Annotated[str, tyro.conf.Positional]
+    input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
     """A video, a folder of photos or a URL: one capture. A manifest (.csv, .tsv, .parquet) or a folder
     <class>/<video or folder of photos>: a batch."""
     out: Path

@@ -38,7 +38,7 @@ _STYLE = (
 class DuplicatesCommand:
     """Find captures that a dataset holds twice and objects that were filmed twice."""
 
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """ROOT, the folder of the dataset; duplicates.json and duplicates/ are written there."""
     pictures: int = 200
     """Pairs to draw at most, for a person to judge; 0 draws none."""

@@ -18,7 +18,7 @@ from walkaround.quality.evaluate import evaluate_sequence, format_evaluation
 class EvaluateCommand:
     """Compare a sequence with the truth: cameras, masks, depth, cloud."""
 
-    sequence: Annotated[Path, tyro.conf.Positional]
+    sequence: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SEQUENCE")]
     """A sequence folder (it holds sequence.json)."""
     truth: Path
     """A folder in the truth format (docs/format.md)."""

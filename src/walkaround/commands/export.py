@@ -30,7 +30,7 @@ class ExportCommand:
     docs/exchange.md lists the formats, their conventions and what is lost in each.
     """
 
-    source: Annotated[Path, tyro.conf.Positional]
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """A sequence's folder, ROOT/class/instance, or a dataset (ours, MVImgNet, MVPNet, as folders or zip)."""
     to: Format
     """The format."""

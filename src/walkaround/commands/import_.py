@@ -21,7 +21,7 @@ class ImportCommand:
     Images keep their pixels and lose their names and metadata. docs/exchange.md lists what is read.
     """
 
-    source: Annotated[Path, tyro.conf.Positional]
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """A folder (or JSON file) with images and cameras."""
     out: Path
     """ROOT, the folder of the dataset; made when missing."""

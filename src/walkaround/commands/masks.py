@@ -16,7 +16,7 @@ from walkaround.masks.models import check_model
 class MasksCommand:
     """Mask one object in a folder of photos, without cameras."""
 
-    input: Annotated[Path, tyro.conf.Positional]
+    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PHOTOS")]
     """A folder of photos of one object, which all of them show near their middle."""
     out: Path
     """Folder for the masks and overview.png; made when missing."""

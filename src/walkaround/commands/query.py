@@ -30,9 +30,11 @@ _NUMBERS = ("NUMBER", "INT", "BIGINT", "HUGEINT", "DOUBLE", "FLOAT", "DECIMAL", 
 class QueryCommand:
     """Ask the catalogue of a dataset with SQL: the tables are ``catalog`` and ``reviews``."""
 
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """ROOT, the folder of the dataset."""
-    sql: Annotated[str, tyro.conf.Positional] = "SELECT column_name, column_type FROM (DESCRIBE catalog)"
+    sql: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[SQL]")] = (
+        "SELECT column_name, column_type FROM (DESCRIBE catalog)"
+    )
     """One SELECT in DuckDB's SQL, for example "SELECT class_label, count(*) FROM catalog GROUP BY ALL".
     Without it, the columns are listed. Scores and times are maps: scores['arc_deg']."""
     limit: int = 100

@@ -35,7 +35,7 @@ _WIDTH = 130
 class RepairCommand:
     """Make right what an audit found, in a tree beside ROOT that readers prefer; ROOT stays as it is."""
 
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """ROOT: the folder of a dataset in any layout, or a zip archive of one."""
     findings: Path | None = None
     """findings.parquet of `walkaround audit`; None audits first."""

@@ -20,7 +20,7 @@ from walkaround.site.options import SiteOptions
 class ReportCommand:
     """Write a static site about a dataset: overview, classes, a page a sequence, a dataset card."""
 
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """ROOT, the folder of the dataset."""
     out: Path | None = None
     """The site's folder; ROOT/report unless given. What did not change since the last time is kept."""

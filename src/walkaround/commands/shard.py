@@ -21,9 +21,9 @@ class ShardCommand:
     The same command continues after a kill and does nothing when all is there. Equal input gives equal bytes.
     """
 
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """ROOT, a dataset: ours, MVImgNet, MVImgNet 2.0, MVPNet, in folders or zip archives."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """OUT, a new or empty folder; gets shard-000000.tar ..., index.parquet and shards.json."""
     packing: Annotated[ShardOptions, tyro.conf.arg(name="")] = dataclasses.field(default_factory=ShardOptions)
     statuses: tuple[str, ...] = ("accepted",)

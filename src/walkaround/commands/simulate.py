@@ -16,7 +16,7 @@ from walkaround.simulate import SimulateOptions, simulate_capture
 class SimulateCommand:
     """Render a hand-held walk-around of a textured object, with its truth beside the video."""
 
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """Folder to write; made when missing."""
     options: Annotated[SimulateOptions, tyro.conf.arg(name="")] = field(default_factory=SimulateOptions)
     overwrite: bool = False

@@ -34,7 +34,7 @@ class SplitsCommand:
     Sequences that are divided already stay where they are.
     """
 
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """ROOT, the folder of the dataset; splits/*.json are written there."""
     division: Annotated[SplitsOptions, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=SplitsOptions

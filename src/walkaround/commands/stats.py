@@ -30,7 +30,7 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 class StatsCommand:
     """Show what a dataset holds: classes, scores, reasons, time, size."""
 
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """ROOT, the folder of the dataset."""
     top: int = 20
     """Classes to list; the others are summed up."""

@@ -26,7 +26,7 @@ _REFRESH_S = 1.0
 class StatusCommand:
     """Show how far the batch of a dataset is, from any terminal, while it runs and afterwards."""
 
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """ROOT, the --out of the batch."""
     captures: Path | None = None
     """The manifest or folder of the batch: lists by name what has no sequence (failed, unreadable,

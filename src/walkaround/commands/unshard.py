@@ -20,9 +20,9 @@ class UnshardCommand:
     Each file is checked against its checksum. The same command continues after a kill.
     """
 
-    shards: Annotated[str, tyro.conf.Positional]
+    shards: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SHARDS")]
     """What `walkaround shard` wrote (without --resize): a folder or URL."""
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """ROOT, a new or empty folder for the dataset."""
     json: bool = False
     """Print JSON."""

@@ -21,7 +21,7 @@ from walkaround.threads import usable_cores
 class VerifyCommand:
     """Check a dataset against its own records: schema, counts, sizes, catalogue, splits, and SHA256SUMS."""
 
-    root: Annotated[Path, tyro.conf.Positional]
+    root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
     """ROOT, the folder of a dataset; of a download only SHA256SUMS is compared."""
     write: bool = False
     """Write SHA256SUMS (as `sha256sum --check` reads it) instead, for whoever gets a copy."""

@@ -16,7 +16,7 @@ from walkaround.commands.console import EXIT_ACCEPTED, parse, say, set_up_loggin
 class ViewCommand:
     """Look at a sequence or a whole dataset in the browser: cameras, points, images with masks and depth."""
 
-    path: Annotated[Path, tyro.conf.Positional]
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """The folder of a sequence or of a dataset, ours or MVImgNet, or a point cloud (.pcd, .ply)."""
     compare: Path | None = None
     """A sequence to show beside it, for example another build of the same capture; the eyes move together."""
