@@ -28,6 +28,7 @@ STYLE = """<style>
 .drawing line.x, .drawing line.y, .drawing line.z, .drawing line.mark { stroke-width: 2.6; }
 .drawing text.x, .drawing text.y, .drawing text.z, .drawing text.mark { stroke: none; font-weight: 600; }
 .drawing .tint { fill: #3e8ef7; fill-opacity: 0.12; stroke: none; }
+.drawing .spot { fill: #3e8ef7; fill-opacity: 0.4; }
 .drawing .object { fill: #e8762c; fill-opacity: 0.35; stroke: #e8762c; stroke-width: 1.4; }
 </style>"""
 
@@ -185,7 +186,50 @@ def draw_world() -> None:
     )
 
 
+def draw_filming() -> None:
+    """Draw the walk around an object, and how it should lie in the picture."""
+    size = (720, 400)
+    stage = Stage([0.0, -3.3, 2.6], [0, 0, 0.1], 760, size)
+    turn = np.linspace(np.radians(-100), np.radians(205), 60)
+    path = stage.at(*np.column_stack([np.cos(turn), np.sin(turn), np.full(60, 0.4)])) - [140, 0]
+    places = " ".join(f"{x:.1f},{y:.1f}" for x, y in path[:-1])
+    parts = [f'<polyline class="mark" style="fill:none;stroke-width:2.6" points="{places}"/>']
+    parts.append(arrow(path[-2], path[-1], "mark"))
+    cloth = np.array([[x, y, 0] for x, y in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))])
+    parts.append(outline(stage.at(*cloth) - [140, 0], "soft"))
+    rng = np.random.default_rng(0)
+    for x, y in rng.uniform(-0.45, 0.45, (26, 2)):
+        spot = np.array([[x, y, 0], [x + 0.05, y, 0], [x + 0.05, y + 0.05, 0], [x, y + 0.05, 0]])
+        parts.append(outline(stage.at(*spot) - [140, 0], "spot"))
+    box = np.array([[x, y, z] for z in (0, 0.42) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
+    corners = stage.at(*(box * [0.14, 0.14, 1])) - [140, 0]
+    for face in ((0, 1, 5, 4), (4, 5, 6, 7)):
+        parts.append(outline(corners[list(face)], "object"))
+    parts.append(text((220, 372), "a half circle or more, about ten seconds", "", "middle"))
+    pictures = (("too small", 0.3, 0.5), ("good", 0.72, 0.5), ("cut", 0.9, 0.72))
+    for row, (label, share, middle) in enumerate(pictures):
+        x, y, width, height = 520.0, 30.0 + row * 118, 160.0, 90.0
+        kind = "y" if label == "good" else "x"
+        tall, wide = share * height, share * height * 0.72
+        left, top = x + width * 0.5 - wide / 2, y + middle * height - tall / 2
+        bottom = min(top + tall, y + height)
+        parts.append(f'<rect class="ink" x="{x}" y="{y}" width="{width}" height="{height}"/>')
+        parts.append(
+            outline(
+                np.array([[left, top], [left + wide, top], [left + wide, bottom], [left, bottom]]), "object"
+            )
+        )
+        parts.append(text((x - 12, y + height / 2 + 5), label, kind, "end"))
+    svg(
+        "filming.svg",
+        "Walk around the object; let it fill the picture without being cut",
+        (20, 14, 680, 376),
+        parts,
+    )
+
+
 if __name__ == "__main__":
+    draw_filming()
     draw_axes()
     draw_pixels()
     draw_world()
