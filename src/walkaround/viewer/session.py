@@ -145,6 +145,8 @@ class Session:
         self.window.close()
         if self.other is not None:
             self.other.close()
+        if self.listing is not None:
+            self.listing.close()
 
     def __enter__(self) -> Session:
         return self

@@ -140,10 +140,8 @@ export class List {
     const body = { key: this.current, decision, note: note.value };
     if (decision === "relabel") body.label = label.value;
     try {
-      const { time, ...written } = await this.tell("/api/review", body);
-      const gone = decision === "withdraw";
-      const kept = gone ? { decision: null, label: null, note: "" } : { decision, label: written.label, note: written.note };
-      Object.assign(this.rows[number], kept, { time });
+      const counting = await this.tell("/api/review", body);
+      for (const name of ["decision", "label", "note", "time"]) this.rows[number][name] = counting[name];
       this.write(number);
       this.describe(this.rows[number]);
       this.say("");
@@ -164,7 +162,7 @@ export class List {
       p: () => this.step(-1),
       a: () => this.decide("accept"),
       r: () => this.decide("reject"),
-      u: () => this.decide("withdraw"),
+      u: () => this.decide("undo"),
       c: () => this.current && this.onCompare(this.current),
       l: () => $("review").elements.label.focus(),
       "/": () => $("filters").elements.text.focus(),
