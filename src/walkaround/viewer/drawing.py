@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ACCENT = (230, 90, 40)
 CAMERA = (70, 90, 110)
-_COVERED, _MISSING = (60, 160, 90), (190, 190, 190)
+COVERED, MISSING = (60, 160, 90), (190, 190, 190)
 _PLANE = (120, 130, 150)
 
 
@@ -98,8 +98,8 @@ def draw_arc(server: viser.ViserServer, content: Content) -> viser.FrameHandle:
     parent = server.scene.add_frame("/arc", show_axes=False)
     if content.arc is not None:
         parts = (
-            ("covered", content.arc.covered, _COVERED, 3.0),
-            ("missing", content.arc.missing, _MISSING, 1.5),
+            ("covered", content.arc.covered, COVERED, 3.0),
+            ("missing", content.arc.missing, MISSING, 1.5),
         )
         for name, segments, colour, width in parts:
             server.scene.add_line_segments(

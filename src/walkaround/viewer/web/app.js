@@ -1,6 +1,7 @@
 // The frame around the 3-D view: tabs, the title, the list, what went wrong.
 import { List } from "/list.js";
 import { Pair } from "/pair.js";
+import { begin } from "/stage.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -56,7 +57,8 @@ async function open() {
   try {
     const choices = await ask("/api/choices");
     if (choices.list) await list.begin(choices);
-    else describe(await ask("/api/scene"));
+    begin({ tell, hasScene: !choices.list || list.current !== null });
+    if (!choices.list) describe(await ask("/api/scene"));
     $("end-compare").hidden = !choices.list;
     showBeside(await ask("/api/compare"));
   } catch (error) {
