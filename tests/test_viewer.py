@@ -430,7 +430,7 @@ def test_the_poster_shows_what_the_3d_view_will(released: Path) -> None:
     """A red point at the scene's centre is in the middle; one to the right of the eye, at the right."""
     content = Content(open_scene(released / "0" / "0a00b1"))
     around = content.around
-    position = flight.home_position(around)
+    position = flight.home_position(around, 2.0)
     right = np.cross(around.centre - position, around.up)
     right *= 0.5 * around.radius / np.linalg.norm(right)
     level = clouds.Level(

@@ -14,6 +14,8 @@ from walkaround.viewer.world import plane_patch, vertical_fov
 if TYPE_CHECKING:
     import viser
 
+CAMERA_SIZE = 0.065
+"""Of a drawn camera, in distances of the cameras from the object."""
 ACCENT = (230, 90, 40)
 CAMERA = (70, 90, 110)
 COVERED, MISSING = (60, 160, 90), (190, 190, 190)
@@ -43,7 +45,7 @@ def draw_camera(
         f"/cameras/{number:04d}",
         fov=vertical_fov(camera),
         aspect=camera.width / camera.height,
-        scale=0.09 * content.around.radius,
+        scale=CAMERA_SIZE * content.around.radius,
         thickness=1.5,
         thickness_units="screen",
         color=CAMERA,

@@ -11,12 +11,10 @@ import numpy as np
 from walkaround.types import ByteArray, FloatArray, View
 from walkaround.viewer.clouds import Level, point_size
 from walkaround.viewer.content import Content
-from walkaround.viewer.drawing import CAMERA, COVERED, MISSING
+from walkaround.viewer.drawing import CAMERA, CAMERA_SIZE, COVERED, MISSING
 from walkaround.viewer.flight import HOME_FOV, home_position
 
 MAX_PX = 2000
-_FRUSTUM = 0.09
-"""Size of a drawn camera in distances of the cameras, as :mod:`walkaround.viewer.drawing` has it."""
 
 
 def draw_poster(content: Content, level: Level | None, size_wh: tuple[int, int]) -> ByteArray:
@@ -29,23 +27,23 @@ def draw_poster(content: Content, level: Level | None, size_wh: tuple[int, int])
     """
     width, height = size_wh
     image = np.full((height, width, 3), 255, np.uint8)
-    eye = _eye(content)
+    eye = _eye(content, width / height)
     focal = height / 2 / np.tan(HOME_FOV / 2)
     if content.arc is not None:
         for segments, colour in ((content.arc.missing, MISSING), (content.arc.covered, COVERED)):
             _draw_lines(image, eye, focal, segments, colour)
     for view in content.views:
-        _draw_camera(image, eye, focal, view, _FRUSTUM * content.around.radius)
+        _draw_camera(image, eye, focal, view, CAMERA_SIZE * content.around.radius)
     if level is not None:
         width_of_point = point_size(level.points_in_world, level.total)
         _draw_points(image, eye, focal, level, width_of_point)
     return image
 
 
-def _eye(content: Content) -> FloatArray:
+def _eye(content: Content, aspect: float) -> FloatArray:
     """Return the pose (4, 4), cam_from_world, that the 3-D view begins with."""
     around = content.around
-    position = home_position(around)
+    position = home_position(around, aspect)
     forward = around.centre - position
     forward /= np.linalg.norm(forward)
     right = np.cross(forward, around.up)

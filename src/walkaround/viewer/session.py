@@ -99,13 +99,12 @@ class Session:
             return
         other = self._made_other()
         other.show(scene)
-        other.server.gui.main_panel.minimize()
         self._link = Link(self.window, other)
 
     def _made_other(self) -> Window:
         with self._lock:
             if self.other is None:
-                self.other = Window()
+                self.other = Window(has_folded_panel=True)
             return self.other
 
     @property

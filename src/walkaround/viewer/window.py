@@ -35,8 +35,10 @@ logger = logging.getLogger(__name__)
 class Window:
     """Shows a scene, and does what its controls ask for (:class:`walkaround.viewer.panel.Actions`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_folded_panel: bool = False) -> None:
         import viser
+
+        self.has_folded_panel = has_folded_panel
 
         with contextlib.redirect_stdout(io.StringIO()):  # viser prints addresses that are not ours
             self.server = viser.ViserServer(host=hidden_address(), port=0, verbose=False)
@@ -89,6 +91,9 @@ class Window:
             self._forget()
             self.server.scene.reset()
             self.server.gui.reset()
+            self.server.gui.main_panel.dock_right()  # beside the points, not over them
+            if self.has_folded_panel:
+                self.server.gui.main_panel.minimize()
             self.server.scene.remove_click_callback()
             self.server.scene.set_up_direction(drawing.triple(content.around.up))
             self._panel = Panel(self.server, content, self, settings)

@@ -2,6 +2,10 @@
 const $ = (id) => document.getElementById(id);
 const TYPING = new Set(["INPUT", "SELECT", "TEXTAREA"]);
 
+export function isTyping({ target, ctrlKey, metaKey, altKey }) {
+  return ctrlKey || metaKey || altKey || (TYPING.has(target.tagName) && !["checkbox", "range"].includes(target.type));
+}
+
 export class List {
   constructor({ ask, tell, say, onOpen, onCompare }) {
     Object.assign(this, { ask, tell, say, onOpen, onCompare });
@@ -47,7 +51,10 @@ export class List {
       this.rows = [];
       $("rows").replaceChildren();
       this.add(page.rows);
-      $("count").textContent = `${page.total.toLocaleString()} ${page.total === 1 ? "sequence" : "sequences"}`;
+      const any = Object.keys(this.query).some((name) => name !== "order");
+      const none = any ? "no sequence fits the filters" : "no sequences yet";
+      const count = `${page.total.toLocaleString()} ${page.total === 1 ? "sequence" : "sequences"}`;
+      $("count").textContent = page.total ? count : none;
       this.say("");
     } catch (error) {
       this.say(error.message);
@@ -151,12 +158,11 @@ export class List {
     }
   }
 
+  // Do what a key stands for; say whether it stands for something here.
   key(event) {
-    if ($("list").hidden || event.ctrlKey || event.metaKey || event.altKey) return;
-    const target = event.target;
-    const typing = TYPING.has(target.tagName) && !["checkbox", "range"].includes(target.type);
-    if (event.key === "Escape") return void target.blur?.();
-    if (typing) return;
+    if ($("list").hidden) return false;
+    if (event.key === "Escape") event.target.blur?.();
+    if (isTyping(event)) return false;
     const actions = {
       n: () => this.step(1),
       p: () => this.step(-1),
@@ -168,9 +174,10 @@ export class List {
       "/": () => $("filters").elements.text.focus(),
     };
     const action = actions[event.key.toLowerCase()];
-    if (!action) return;
+    if (!action) return false;
     event.preventDefault();
     action();
+    return true;
   }
 }
 

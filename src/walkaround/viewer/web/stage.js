@@ -7,8 +7,11 @@ const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 
-export async function begin({ tell, hasScene }) {
-  if (hasScene) await Promise.race([hang(), pause(1500)]);
+const PANEL_PX = 324; // viser's controls, docked at the right unless the view is narrow
+const NARROW_PX = 576;
+
+export async function begin(tell) {
+  await Promise.race([hang(), pause(1500)]);
   view.src = "/3d/";
   const gl = await context();
   if (gl) {
@@ -22,7 +25,8 @@ export async function begin({ tell, hasScene }) {
 }
 
 function hang() {
-  const { clientWidth: width, clientHeight: height } = view;
+  const { clientWidth, clientHeight: height } = view;
+  const width = clientWidth < NARROW_PX ? clientWidth : clientWidth - PANEL_PX;
   if (!width || !height) return null;
   return new Promise((done) => {
     poster.onload = () => {
