@@ -94,11 +94,12 @@ def list_html(without_scripts: str, *, many_classes: bool) -> str:
 def _tiles(stats: DatasetStats) -> str:
     total = max(stats.counts.total, 1)
     cpu_h = sum(stage.total_cpu_s for stage in stats.stages) / 3600
+    by_hand = stats.reviews.total
+    accepted = f"accepted; {by_hand:,} decided by hand" if by_hand else "accepted"
     entries = (
         (f"{stats.counts.total:,}", "sequences"),
         (f"{stats.num_classes:,}", "classes"),
-        (f"{100 * stats.counts.accepted / total:.1f} %", "accepted"),
-        *([(f"{stats.reviews.total:,}", "decided by hand")] if stats.reviews.total else []),
+        (f"{100 * stats.counts.accepted / total:.1f} %", accepted),
         (f"{stats.num_frames:,}", "frames"),
         (f"{100 * stats.num_registered / max(stats.num_frames, 1):.1f} %", "of them with a camera"),
         (size_text(stats.num_bytes), f"{size_text(stats.num_bytes / total)} a sequence"),
