@@ -45,7 +45,7 @@ def test_list(root: Path, colours: str) -> None:
         assert page.inner_text("h1") == HOSTILE
         page.click(".trail a")
         page.wait_for_selector(".cards img")
-        assert page.inner_text(".found") == "1 sequences"
+        assert page.inner_text(".found") == "1 sequence"
     assert complaints == []
 
 
