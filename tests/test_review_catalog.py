@@ -198,6 +198,25 @@ def test_a_writer_follows(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
 
 
+@pytest.mark.parametrize("command", ["splits", "report"])
+def test_what_is_published_goes_by_the_last_decision(root: Path, command: str) -> None:
+    """A viewer may have been killed before it had written the catalogue."""
+    decide(root, "good", "reject")
+    assert main([command, str(root)]) == 0
+    assert statuses(root)["good"] == "rejected"
+
+
+def test_a_writer_follows_without_an_end_of_decisions(root: Path) -> None:
+    """Decisions that come while the catalogue is written are written together, and nothing stays behind."""
+    writer = ReviewWriter(root)
+    for number in range(30):
+        decision = "accept" if number % 2 else "reject"
+        writer.add(Review(class_label="mug", instance_id="good", decision=decision, note=str(number)))
+    writer.close()
+    (row,) = read_catalog(root, instance_id="good")
+    assert (row["status"], row["review_note"]) == ("accepted", "29")
+
+
 def test_a_catalogue_that_cannot_be_written(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

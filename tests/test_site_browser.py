@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.browser import opened_page
+from tests.browser import keep_screenshot, opened_page
 from tests.test_site import HOSTILE, good_mug, records, root, write
 
 __all__ = ["root"]
@@ -45,7 +45,7 @@ def test_list(root: Path, colours: str) -> None:
         assert page.inner_text("h1") == HOSTILE
         page.click(".trail a")
         page.wait_for_selector(".cards img")
-        assert page.inner_text(".found") == "1 sequences"
+        assert page.inner_text(".found") == "1 sequence"
     assert complaints == []
 
 
@@ -88,6 +88,7 @@ def test_phone(root: Path) -> None:
             page.goto(f"file://{folder}/{name}")
             page.wait_for_timeout(100)
             assert page.evaluate("document.documentElement.scrollWidth") <= 375, name
+            keep_screenshot(page, name)
     assert complaints == []
 
 

@@ -52,7 +52,9 @@ def run(arguments: list[str]) -> int:
     command = parse(ExportCommand, "export", arguments)
     set_up_logging(verbose=command.verbose)
     from walkaround.dataset.exchange.export import export_scenes
+    from walkaround.dataset.review_writer import take_in_decisions
 
+    take_in_decisions(command.source)
     with _bar() as progress:
         result = export_scenes(
             command.source,

@@ -40,8 +40,10 @@ def run(arguments: list[str]) -> int:
     if command.threads < 0:
         raise UsageError(f"--threads {command.threads} is out of range: 0 (all cores) or more.")
     command.site.check()
+    from walkaround.dataset.review_writer import take_in_decisions
     from walkaround.site.build import write_site
 
+    take_in_decisions(command.root)
     with progress() as report:
         done = write_site(
             command.root,

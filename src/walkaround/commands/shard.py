@@ -43,8 +43,10 @@ def run(arguments: list[str]) -> int:
     command = parse(ShardCommand, "shard", arguments)
     set_up_logging(verbose=False)
     from walkaround.dataset.readers import Dataset
+    from walkaround.dataset.review_writer import take_in_decisions
     from walkaround.dataset.shards.write import write_shards
 
+    take_in_decisions(command.root)
     dataset = Dataset(command.root, statuses=command.statuses, masks=command.masks or "auto")
     if command.where is not None:
         dataset = dataset.query(command.where)

@@ -50,10 +50,12 @@ class SplitsCommand:
 def run(arguments: list[str]) -> int:
     """Divide, or check a division; return 3 when it leaks."""
     command = parse(SplitsCommand, "splits", arguments)
+    from walkaround.dataset.review_writer import take_in_decisions
     from walkaround.dataset.splits import find_leaks, make_splits, write_splits
 
     splits = None
     if not command.check:
+        take_in_decisions(command.root)
         splits = make_splits(command.root, options=command.division, overwrite=command.overwrite)
         write_splits(command.root, splits, options=command.division)
     leaks = find_leaks(command.root)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 
 from walkaround.dataset.catalog import apply_reviews
@@ -17,6 +18,25 @@ from walkaround.dataset.rows import CATALOG_NAME
 from walkaround.errors import WalkaroundError
 
 logger = logging.getLogger(__name__)
+
+
+_MAX_SHARE = 0.1
+"""The catalogue may take this share of the time; decisions that come meanwhile are written together."""
+_MAX_PAUSE_S = 30.0
+
+
+def take_in_decisions(root: Path) -> None:
+    """Bring the catalogue in line with decisions that a process left before it had written it.
+
+    Nothing happens where there is no catalogue, or where it has them all. One that cannot be written is a
+    warning: the decisions stay in the log.
+    """
+    if not (root / CATALOG_NAME).is_file():
+        return
+    try:
+        apply_reviews(root)
+    except WalkaroundError as error:
+        logger.warning("the catalogue does not have all decisions yet: %s", error)
 
 
 class ReviewWriter:
@@ -34,7 +54,7 @@ class ReviewWriter:
         self._is_behind = False
         self._closing = False
         self._thread: threading.Thread | None = None
-        self._apply()
+        take_in_decisions(root)
 
     def add(self, review: Review) -> Review:
         """Write a decision; return it with its time. The catalogue follows.
@@ -64,19 +84,14 @@ class ReviewWriter:
             self._thread.join()
 
     def _follow(self) -> None:
+        pause_s = 0.0
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_behind or self._closing)
+                self._changed.wait_for(lambda: self._closing, timeout=pause_s)
                 if not self._is_behind:
                     return
                 self._is_behind = False
-            self._apply()
-
-    def _apply(self) -> None:
-        """Bring the catalogue in line; a folder that cannot be written keeps its decisions in the log."""
-        if not self._has_catalogue:
-            return
-        try:
-            apply_reviews(self._root)
-        except WalkaroundError as error:
-            logger.warning("the catalogue does not have all decisions yet: %s", error)
+            start = time.thread_time()
+            take_in_decisions(self._root)
+            pause_s = min((time.thread_time() - start) / _MAX_SHARE, _MAX_PAUSE_S)

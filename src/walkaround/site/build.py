@@ -17,6 +17,7 @@ from walkaround import __version__
 from walkaround.dataset.description import read_description
 from walkaround.dataset.schema import CATALOG_NAME, read_record
 from walkaround.dataset.splits import read_splits
+from walkaround.dataset.splits_options import SPLITS
 from walkaround.dataset.stats import ClassStats, DatasetStats, read_stats
 from walkaround.errors import FormatError, UsageError
 from walkaround.io.atomic import output_error, write_bytes, write_json
@@ -122,7 +123,8 @@ def write_site(
     with library_threads(1):
         done = _write_sequences(job, stats, num_threads or usable_cores(), progress)
     _remove_gone(out / "classes", {item.label for item in stats.classes})
-    _write_front(job, stats, description, {split: len(keys) for split, keys in splits.items()})
+    usual = sorted(splits, key=lambda split: (SPLITS.index(split) if split in SPLITS else len(SPLITS), split))
+    _write_front(job, stats, description, {split: len(splits[split]) for split in usual})
     return done
 
 

@@ -18,7 +18,7 @@ _MAX_BARS = 16
 def overview_page(stats: DatasetStats, *, name: str, licence: str | None, description: str) -> Page:
     """Return the first page."""
     counts = stats.counts
-    words = f"{counts.total:,} sequences of {stats.num_classes:,} classes"
+    words = f"{_counted(counts.total, 'sequence')} of {_counted(stats.num_classes, 'class')}"
     about = f'<p class="lead">{escape(description)}</p>' if description else ""
     body = "\n".join(
         (
@@ -38,10 +38,20 @@ def overview_page(stats: DatasetStats, *, name: str, licence: str | None, descri
 _SCORES_LEAD = "From 1 % to 99 % of the sequences in which a score was measured; the line is the median."
 
 
+def _counted(count: int, noun: str) -> str:
+    """Return a number with its noun: 1 class, 2 classes."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
+
+
 def class_page(item: ClassStats, without_scripts: str) -> Page:
     """Return the page of one class; ``without_scripts`` is its list where scripts do not run."""
     counts = item.counts
-    facts = [f"{counts.total:,} sequences", f"{counts.accepted:,} accepted", f"{counts.rejected:,} rejected"]
+    facts = [
+        _counted(counts.total, "sequence"),
+        f"{counts.accepted:,} accepted",
+        f"{counts.rejected:,} rejected",
+    ]
     facts += [f"{counts.incomplete:,} incomplete"] * bool(counts.incomplete) + [size_text(item.num_bytes)]
     if item.class_id:
         facts.append(f"id {escape(item.class_id)}")
@@ -94,11 +104,12 @@ def list_html(without_scripts: str, *, many_classes: bool) -> str:
 def _tiles(stats: DatasetStats) -> str:
     total = max(stats.counts.total, 1)
     cpu_h = sum(stage.total_cpu_s for stage in stats.stages) / 3600
+    by_hand = stats.reviews.total
+    accepted = f"accepted; {by_hand:,} decided by hand" if by_hand else "accepted"
     entries = (
         (f"{stats.counts.total:,}", "sequences"),
         (f"{stats.num_classes:,}", "classes"),
-        (f"{100 * stats.counts.accepted / total:.1f} %", "accepted"),
-        *([(f"{stats.reviews.total:,}", "decided by hand")] if stats.reviews.total else []),
+        (f"{100 * stats.counts.accepted / total:.1f} %", accepted),
         (f"{stats.num_frames:,}", "frames"),
         (f"{100 * stats.num_registered / max(stats.num_frames, 1):.1f} %", "of them with a camera"),
         (size_text(stats.num_bytes), f"{size_text(stats.num_bytes / total)} a sequence"),

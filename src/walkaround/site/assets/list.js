@@ -90,8 +90,7 @@
     const pages = Math.max(1, Math.ceil(matching.length / PAGE));
     page = Math.min(Math.max(page, 0), pages - 1);
     const all = data.rows.length;
-    found.textContent = matching.length === all ? `${all.toLocaleString("en")} sequences`
-      : `${matching.length.toLocaleString("en")} of ${all.toLocaleString("en")} sequences`;
+    found.textContent = `${matching.length === all ? "" : `${matching.length.toLocaleString("en")} of `}${all.toLocaleString("en")} ${all === 1 ? "sequence" : "sequences"}`;
     cards.replaceChildren(...matching.slice(page * PAGE, (page + 1) * PAGE).map(card));
     pager.hidden = pages === 1;
     pager.querySelector("span").textContent = `${page + 1} of ${pages}`;
