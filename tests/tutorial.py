@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 _BLOCK = re.compile(r"^```(console|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_NUMBER = r"\d+(?:\.\d+)?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +68,13 @@ def _match(expected: list[str], lines: list[str]) -> bool:
 
 
 def _match_line(expected: str, line: str) -> bool:
-    parts = re.split(rf"(\.\.\.|~{_NUMBER[1:-1]})", expected.rstrip())
+    parts = re.split(rf"(\.\.\.|~{_NUMBER})", expected.rstrip())  # every second part is a wildcard
+    wild = {"...": ".*"}
     pattern = "".join(
-        ".*" if part == "..." else _NUMBER if re.fullmatch(rf"~{_NUMBER}", part) else re.escape(part)
-        for part in parts
+        wild.get(part, f"({_NUMBER})") if number % 2 else re.escape(part) for number, part in enumerate(parts)
     )
     found = re.fullmatch(pattern, line)
     if found is None:
         return False
-    wanted = [float(part[1:]) for part in parts if re.fullmatch(rf"~{_NUMBER}", part)]
-    return all(
-        about / 2 <= float(seen) <= 2 * about for about, seen in zip(wanted, found.groups(), strict=True)
-    )
+    about = [float(part[1:]) for part in parts[1::2] if part not in wild]
+    return all(mean / 2 <= float(seen) <= 2 * mean for mean, seen in zip(about, found.groups(), strict=True))
