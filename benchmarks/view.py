@@ -1,8 +1,11 @@
 """How long the viewer takes to open: ``python benchmarks/view.py SEQUENCE [--repeat 3]``.
 
-Prints the seconds from the start of the process until the page can be loaded, until the first points are
-ready to be sent, and until all are; with Playwright and a Chromium also from the page's request until a first
-picture is drawn (in software there, so slower than with a GPU).
+Each run starts `walkaround view` anew and opens its page in a fresh Chromium (Playwright). Told are the
+seconds from the start of the command until its address is printed, and from the request of the page until the
+server's picture of the object stands there, until the 3-D view has drawn its first points (60,000; the
+picture is read back, so it is really there), and until it has drawn the next level; with the processor time
+that all Chromium of the machine had taken by then. There is no graphics card here: WebGL is computed by the
+processor (SwiftShader). ``--slow 4`` slows the page's scripts down.
 """
 
 from __future__ import annotations
@@ -14,68 +17,100 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-CODE = """
-import sys, time
-from pathlib import Path
-start = float(sys.argv[2])
-from walkaround.viewer.session import open_session
-with open_session(Path(sys.argv[1]), port=0) as session:
-    page = time.time() - start
-    while not session.window.levels:
-        time.sleep(0.005)
-    first = time.time() - start
-    total = session.window.content.cloud.points_in_world.shape[0]
-    while session.window.levels[-1][1] < min(total, 5_000_000):
-        time.sleep(0.005)
-    print(f"{page:.2f} {first:.2f} {time.time() - start:.2f} {total} {time.process_time():.2f}", flush=True)
+from accuracy import commit, machine
+
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+HOOK = """
+(() => {
+  const say = (what) => { (window.top.__seen ||= {})[what] ??= performance.timeOrigin + performance.now(); };
+  if (window === window.top) {
+    const timer = setInterval(() => {
+      const poster = document.getElementById("poster");
+      if (!poster?.naturalWidth || poster.hidden) return;
+      clearInterval(timer);
+      requestAnimationFrame(() => say("picture"));
+    }, 5);
+  }
+  const own = WebGL2RenderingContext.prototype.drawArrays;
+  WebGL2RenderingContext.prototype.drawArrays = function (mode, first, count) {
+    own.call(this, mode, first, count);
+    if (mode !== this.POINTS && count < 50000) return;
+    const levels = (window.top.__levels ||= new Set());
+    if (levels.has(count)) return;
+    levels.add(count);
+    this.readPixels(0, 0, 1, 1, this.RGBA, this.UNSIGNED_BYTE, new Uint8Array(4)); // waits until it is drawn
+    say(levels.size === 1 ? "first points" : "next level");
+  };
+})();
 """
 
 
-def open_times(sequence: Path) -> list[float]:
-    """Return seconds until the page, the first points, all points; their number; CPU seconds."""
-    command = [sys.executable, "-c", CODE, str(sequence), str(time.time())]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [float(word) for word in done.stdout.split()]
+def chromium_cpu_s() -> float:
+    """Return the processor time that all processes of Chromium have taken."""
+    total = 0.0
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"chromium" in (place / "cmdline").read_bytes():
+                fields = (place / "stat").read_text().rpartition(")")[2].split()
+                total += (int(fields[11]) + int(fields[12])) / 100
+        except OSError:  # it has ended
+            continue
+    return total
 
 
-def drawn_time(sequence: Path) -> float:
-    """Return the seconds from the request of the page until a browser has drawn the first points."""
+def opened(sequence: Path, slow: float) -> dict[str, float]:
+    """Return seconds of the milestones of one run."""
     from playwright.sync_api import sync_playwright
 
-    from walkaround.viewer.session import open_session
+    command = [sys.executable, "-m", "walkaround", "view", str(sequence), "--port", "0"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        page = browser.new_page(viewport={"width": 1200, "height": 750})
+        page.add_init_script(HOOK)
+        if slow != 1:
+            page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slow})
+        start = time.time()
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            if server.stdout is None:
+                raise RuntimeError("the viewer has no output")
+            address = server.stdout.readline().strip()
+            told = {"address printed": time.time() - start}
+            told |= milestones(page, address)
+            told["command to picture"] = told["address printed"] + told["picture"]
+        finally:
+            server.terminate()
+            server.wait()
+            browser.close()
+    return told
 
-    with open_session(sequence, port=0) as session, sync_playwright() as playwright:
-        arguments = [
-            "--no-sandbox",
-            "--use-gl=angle",
-            "--use-angle=swiftshader",
-            "--enable-unsafe-swiftshader",
-        ]
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
-        page = browser.new_page(viewport={"width": 1200, "height": 800})
-        start = time.monotonic()
-        page.goto(session.address)
-        while not session.window.server.get_clients():
-            time.sleep(0.01)
-        (client,) = session.window.server.get_clients().values()
-        client.get_render(height=64, width=64, timeout=60.0)
-        taken = time.monotonic() - start
-        browser.close()
-    return taken
+
+def milestones(page: Any, address: str) -> dict[str, float]:
+    """Open a page; return seconds, and Chromium's processor time, until it shows what it should."""
+    told: dict[str, float] = {}
+    cpu_before, start = chromium_cpu_s(), time.time()
+    page.goto(address, wait_until="commit")
+    while "next level" not in told and time.time() - start < 60:
+        for name, at in page.evaluate("window.__seen ?? {}").items():
+            if name not in told:
+                told[name], told[f"{name}, CPU"] = at / 1000 - start, chromium_cpu_s() - cpu_before
+        page.wait_for_timeout(30)
+    return told
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("sequence", type=Path)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--slow", type=float, default=1.0)
     options = parser.parse_args()
-    runs = [open_times(options.sequence) for _ in range(options.repeat)]
-    names = ("page", "first points", "all points", "points", "CPU-s")
-    for name, values in zip(names, zip(*runs, strict=True), strict=True):
-        print(f"{name:14} {statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
-    if shutil.which("chromium"):
-        print(f"drawn after    {drawn_time(options.sequence):.2f}")
+    print(f"commit {commit()}, {machine()}")
+    runs = [opened(options.sequence, options.slow) for _ in range(options.repeat)]
+    for name in runs[0]:
+        values = [run[name] for run in runs if name in run]
+        print(f"{name:22} {statistics.median(values):6.2f} ({min(values):.2f} to {max(values):.2f})")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,16 @@
-"""Pages in Debian's Chromium: skipped, visibly, where Playwright or the browser is not there."""
+"""Pages in Debian's Chromium: skipped, visibly, where Playwright or the browser is not there.
+
+With WALKAROUND_SCREENSHOTS set to a folder, what a page looked like at the end is kept there.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +35,18 @@ def opened_page(address: str, **context: Any) -> Iterator[tuple[Any, list[str]]]
         page.route("http*://**", lambda route: route.abort())
         page.goto(address)
         yield page, complaints
+        keep_screenshot(page)
         browser.close()
+
+
+def keep_screenshot(page: Any, what: str = "") -> None:
+    """Keep a picture of a page, named after the test that runs and what is seen, where that is wanted."""
+    folder = os.environ.get("WALKAROUND_SCREENSHOTS")
+    if folder:
+        test = os.environ.get("PYTEST_CURRENT_TEST", "page").rpartition("::")[2].partition(" ")[0]
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", f"{test}-{what}" if what else test).strip("_")
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
 def _lost(request: Any) -> list[str]:

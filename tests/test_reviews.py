@@ -57,6 +57,22 @@ def test_the_last_decision_counts(tmp_path: Path) -> None:
     assert len(path.read_bytes().splitlines()) == 4  # nothing is ever rewritten
 
 
+def test_undo_takes_back_the_last_one(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.jsonl"
+    first = add_review(path, review("accept", note="fine"))
+    add_review(path, review("reject"))
+    add_review(path, review("undo"))
+    assert read_reviews(path) == [first]
+    for _ in range(2):  # more often than there is something to take back
+        add_review(path, review("undo"))
+        assert read_reviews(path) == []
+    again = add_review(path, review("reject"))
+    assert read_reviews(path) == [again]
+    add_review(path, review("withdraw"))
+    add_review(path, review("undo"))
+    assert read_reviews(path) == []
+
+
 def test_a_write_that_was_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "reviews.jsonl"
     add_review(path, review())
@@ -84,6 +100,7 @@ def test_wrong_decisions(tmp_path: Path) -> None:
         Review(class_label="a", instance_id="b", decision="accept", label="c"),
         review(instance_id=""),
         review(note="x" * 2001),
+        Review(class_label="a", instance_id="b", decision="relabel", label="../c"),
     ):
         with pytest.raises(UsageError):
             add_review(path, wrong)
@@ -122,7 +139,7 @@ def test_no_build_touches_them_and_queries_join_them(ours: Path, tmp_path: Path)
         ours, f"SELECT instance_id, status, decision, note FROM {joined} ORDER BY 1"
     ) as result:
         rows = list(result.rows)
-    assert rows[0] == ("aaaa", "accepted", "reject", "a hand")
+    assert rows[0] == ("aaaa", "rejected", "reject", "a hand")
     assert [row[2] for row in rows] == ["reject", None, None, None]
     assert len(Dataset(ours, statuses=None)) == 4  # no reader takes the file for a class
 
@@ -152,8 +169,11 @@ def test_the_list(ours: Path) -> None:
     (row,) = listing.page(Filter(review="reject"), 0)["rows"]
     assert (row["decision"], row["note"]) == ("reject", "blur") and row["time"]
     assert listing.page(Filter(), 2)["rows"][0]["key"] == "toy/cccc"
+    assert listing.review("mug/bbbb", "undo", label=None, note="") is None
+    assert keys(review="any") == []
     with pytest.raises(UsageError, match="has no scene"):
         listing.review("mug/none", "accept", label=None, note="")
+    listing.close()
 
 
 def test_what_browsers_send(ours: Path) -> None:
@@ -184,6 +204,9 @@ def test_what_browsers_send(ours: Path) -> None:
         with pytest.raises(UsageError):
             take_review(listing, window, post(wrong))  # type: ignore[arg-type]
     assert [found.decision for found in read_reviews(reviews_path(ours))] == ["relabel"]
+    undone = json.loads(take_review(listing, window, post({"key": "mug/aaaa", "decision": "undo"})).body)  # type: ignore[arg-type]
+    assert undone == {"decision": None, "label": None, "note": "", "time": None}
+    listing.close()
 
 
 def test_a_download(tmp_path: Path) -> None:

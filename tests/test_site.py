@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
+import html
 import json
 import re
 import shutil
@@ -19,7 +21,9 @@ import pytest
 from tests import fakes
 from tests.trees import tree
 from walkaround.cli import main
-from walkaround.dataset.rows import catalog_row, merge_catalog, read_catalog, write_catalog
+from walkaround.dataset.catalog import apply_reviews
+from walkaround.dataset.reviews import Review, add_review
+from walkaround.dataset.rows import CATALOG_COLUMNS, catalog_row, merge_catalog, read_catalog, write_catalog
 from walkaround.dataset.schema import SequenceRecord, read_record, write_record
 from walkaround.dataset.stats import read_stats
 from walkaround.errors import FormatError, UsageError
@@ -111,7 +115,8 @@ def test_pages_are_complete(root: Path) -> None:
         checked.feed(page)
         assert checked.open == [] and checked.unnamed == []
         assert checked.handlers in ([], ["onsubmit"])
-        assert "http" not in page and "//" not in re.sub(r"<code>.*?</code>", "", page)
+        shown = re.sub(r'<code>.*?</code>|<script type="application/ld.json">.*?</script>', "", page)
+        assert "http" not in shown and "//" not in shown
         assert '<html lang="en">' in page and page.count("<h1>") == 1 and "<title>" in page
         for address in checked.addresses:
             name = unquote(address.partition("#")[0])
@@ -240,14 +245,119 @@ def test_the_card(root: Path) -> None:
     keys = [f"{record.class_label}/{record.instance_id}" for record in records(root)]
     (root / "splits").mkdir()
     (root / "splits" / "train.json").write_text(json.dumps(keys[:2]))
-    (root / "croissant.json").write_text("{}")
     write(root)
     card = (root / "report" / "card.html").read_text(encoding="utf-8")
     assert "<dt>train</dt><dd>2 sequences</dd>" in card and "not stated" in card and "nobody asked: 3" in card
-    assert 'href="croissant.json"' in card and (root / "report" / "croissant.json").is_file()
-    (root / "croissant.json").unlink()
+    assert 'href="croissant.json"' in card and "one with a table" not in card
+    (root / "croissant.json").write_text("{}")  # of `walkaround export --to croissant`
     write(root)
-    assert not (root / "report" / "croissant.json").exists()
+    assert 'href="../croissant.json">one with a table' in (root / "report" / "card.html").read_text("utf-8")
+
+
+def test_card_and_metadata_agree(root: Path) -> None:
+    """The same name, licence, splits, limits and counts; the page holds what the file holds."""
+    (root / "splits").mkdir()
+    (root / "splits" / "val.json").write_text("[]")
+    own = {"name": "Mugs </script>", "licence": "CC BY 4.0", "description": "Of a kitchen.", "url": "x:y"}
+    (root / "dataset.json").write_text(json.dumps({"schema_version": 1, **own}))
+    write(root)
+    card = (root / "report" / "card.html").read_text(encoding="utf-8")
+    value = json.loads((root / "report" / "croissant.json").read_text(encoding="utf-8"))
+    embedded = re.search(r'<script type="application/ld.json">(.*?)</script>', card)
+    assert embedded and json.loads(embedded[1]) == value
+    assert (value["name"], value["license"], value["url"]) == (own["name"], own["licence"], own["url"])
+    assert value["description"].startswith("Of a kitchen. ") and "3 sequences of 2 classes" in card + str(
+        value
+    )
+    for limit in value["rai:dataLimitations"]:
+        assert html.escape(limit) in card
+    assert [row["splits/name"] for row in value["recordSet"][1]["data"]] == ["val"]
+    for item in value["distribution"]:
+        if "sha256" in item:
+            data = (root / "report" / item["contentUrl"]).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == item["sha256"]
+        else:
+            assert list((root / "report").glob(item["includes"]))
+    columns = [field["name"] for field in value["recordSet"][0]["field"]]
+    kinds = {name: kind for name, kind in CATALOG_COLUMNS.items() if not kind.startswith("MAP")}
+    assert set(columns) == set(kinds) - {"entry_key", "stages_done", "last_key"}, "a new column needs a text"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("where", ["report", "../site"])
+def test_mlcroissant_reads_the_metadata(root: Path, where: str) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant", reason="the package mlcroissant is not installed")
+    (root / "splits").mkdir()
+    (root / "splits" / "train.json").write_text("[]")
+    write(root, root / where)
+    dataset = mlcroissant.Dataset(jsonld=root / where / "croissant.json")
+    assert not dataset.metadata.issues.errors
+    rows = [
+        {name.split("/")[-1]: value for name, value in row.items()}
+        for row in dataset.records(record_set="sequences")
+    ]
+    said = {(row["class_label"].decode(), row["instance_id"].decode(), row["num_frames"]) for row in rows}
+    assert said == {(row["class_label"], row["instance_id"], row["num_frames"]) for row in read_catalog(root)}
+    (split,) = dataset.records(record_set="splits")
+    assert split["splits/num_sequences"] == 0
+
+
+def test_no_id_takes_the_place_of_a_page(root: Path) -> None:
+    rows = [{**read_catalog(root)[-1], "instance_id": name} for name in ("index", "index.html", "INDEX.HTML")]
+    for row in rows:
+        source = root / row["class_label"] / read_catalog(root)[-1]["instance_id"]
+        target = root / row["class_label"] / row["instance_id"]
+        shutil.copytree(source, target)
+        write_record(target, dataclasses.replace(read_record(source), instance_id=row["instance_id"]))
+    merge_catalog(root, rows)
+    assert write(root).num_written == 6
+    label = rows[0]["class_label"]
+    folder = root / "report" / "classes" / label
+    assert (folder / "index.html").is_file() and f"<h1>{label}</h1>" in (folder / "index.html").read_text()
+    for name in ("index", "index.html", "INDEX.HTML"):
+        assert f"<code>{name}</code>" in (folder / f"_{name}" / "index.html").read_text()
+    assert write(root).num_written == 0
+
+
+def test_every_sequence_is_reached_without_scripts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By plain links alone, from the first page on, also in classes of several pages."""
+    monkeypatch.setattr("walkaround.site.plain_list.PAGE", 1)
+    write(root)
+    out = (root / "report").resolve()
+    waiting, reached = [out / "index.html"], set()
+    while waiting:
+        path = waiting.pop()
+        if path in reached:
+            continue
+        reached.add(path)
+        checked = Checked()
+        checked.feed(path.read_text(encoding="utf-8"))
+        targets = (unquote(address.partition("#")[0]) for address in checked.addresses)
+        waiting += [(path.parent / name).resolve() for name in targets if name.endswith(".html")]
+        waiting = [path for path in waiting if path.is_relative_to(out)]
+    assert reached == set(out.rglob("*.html")) and len(list(out.glob("classes/mug/_*.html"))) == 1
+
+
+def test_decisions_are_shown(root: Path) -> None:
+    record = good_mug(root)
+    key = {"class_label": "mug", "instance_id": record.instance_id}
+    write(root)
+    before = read_stats(root).counts.accepted
+    add_review(root / "reviews.jsonl", Review(**key, decision="reject", note="a <hand>"))
+    apply_reviews(root)
+    again = write(root)
+    assert (again.num_drawn, again.num_written) == (0, 1)
+    page = (root / "report" / "classes" / "mug" / record.instance_id / "index.html").read_text("utf-8")
+    assert "Rejected by hand on 20" in page and ": a &lt;hand&gt; <small>The build: accepted." in page
+    assert '<span class="pill bad">rejected</span>' in page
+    assert "decided by hand" in (root / "report" / "index.html").read_text(encoding="utf-8")
+    assert "1 of them decided by hand" in (root / "report" / "card.html").read_text(encoding="utf-8")
+    assert read_stats(root).counts.accepted == before - 1
+    add_review(root / "reviews.jsonl", Review(**key, decision="undo"))
+    apply_reviews(root)
+    assert write(root).num_written == 1
+    page = (root / "report" / "classes" / "mug" / record.instance_id / "index.html").read_text("utf-8")
+    assert "by hand" not in page
 
 
 def test_a_class_that_came_meanwhile_waits(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

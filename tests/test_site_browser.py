@@ -89,3 +89,14 @@ def test_phone(root: Path) -> None:
             page.wait_for_timeout(100)
             assert page.evaluate("document.documentElement.scrollWidth") <= 375, name
     assert complaints == []
+
+
+def test_without_scripts(root: Path) -> None:
+    write(root)
+    with opened_page(f"file://{root}/report/index.html", java_script_enabled=False) as (page, complaints):
+        assert not page.locator(".filters").is_visible() and not page.locator(".found").is_visible()
+        page.get_by_role("link", name="mug", exact=True).first.click()
+        assert page.locator("noscript .cards a").count() == 2
+        page.locator(f"noscript .cards a[href*='{good_mug(root).instance_id}']").click()
+        assert page.inner_text("h1") == "mug" and page.locator("#orbit img").is_visible()
+    assert complaints == []

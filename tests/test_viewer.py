@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,7 +24,19 @@ from walkaround.cli import main
 from walkaround.errors import FormatError, UsageError
 from walkaround.geometry import project, transform_points
 from walkaround.types import Camera, PointCloud, View
-from walkaround.viewer import answers, clouds, hull, link, measure, pairs, pictures, world
+from walkaround.viewer import (
+    answers,
+    clouds,
+    detail,
+    flight,
+    hull,
+    link,
+    measure,
+    pairs,
+    pictures,
+    poster,
+    world,
+)
 from walkaround.viewer.content import Content
 from walkaround.viewer.gateway import Gateway, Request, Response, allowed_host, is_loopback, same_origin
 from walkaround.viewer.places import open_scene
@@ -330,7 +344,7 @@ def test_a_session_serves_its_page_and_viser(released: Path) -> None:
 
     with open_session(released / "0" / "0a00b1", port=0) as session:
         with urllib.request.urlopen(session.address, timeout=20) as reply:
-            assert b"/3d/" in reply.read()
+            assert b"/app.js" in reply.read()
         with urllib.request.urlopen(f"{session.address}3d/", timeout=20) as reply:
             assert b"<!doctype html>" in reply.read(200).lower()
         with pytest.raises(urllib.error.HTTPError, match="404"):
@@ -347,6 +361,112 @@ def test_a_session_serves_its_page_and_viser(released: Path) -> None:
         assert (settings.mask, settings.budget) == (0.25, 180_000)
         assert settings.shown == {"object points", "arc"}
         assert not any(handle.visible for handle in session.window.cameras.values())
+
+
+class Drawn:
+    """A point cloud in a viser server that nobody looks at."""
+
+    def __init__(self) -> None:
+        self.visible, self.point_size = False, 1.0
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Levels that were drawn: their numbers and totals."""
+    found: list[tuple[int, int]] = []
+
+    def draw(server: object, number: int, level: clouds.Level) -> Drawn:
+        found.append((number, level.total))
+        return Drawn()
+
+    monkeypatch.setattr("walkaround.viewer.drawing.draw_level", draw)
+    monkeypatch.setattr("walkaround.viewer.detail._PAUSE_S", 0.0)
+    return found
+
+
+def test_levels_wait_for_a_browser_its_answer_and_the_budget(drawn: list[tuple[int, int]]) -> None:
+    points = np.random.default_rng(0).random((700_000, 3)).astype(np.float32)
+    found = clouds.levels(PointCloud(points_in_world=points))
+    one = detail.Detail(None, detail.Wanted(budget=60_000), threading.RLock())  # type: ignore[arg-type]
+    assert one.draw(found) and one.first is not None and drawn == [(0, 60_000)]
+    thread = threading.Thread(target=one.follow, args=(found,), daemon=True)
+    thread.start()
+
+    def settled(count: int) -> bool:
+        end = time.monotonic() + 20
+        while len(drawn) < count and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.05)
+        return len(drawn) == count
+
+    assert settled(1), "no browser yet"
+    one.browser_came()
+    assert settled(1), "more than is wanted"
+    one.want(detail.Wanted(budget=10**6))
+    assert settled(2), "the third level waits for what the browser draws with"
+    assert one.num_visible == 180_000
+    one.browser_answered()
+    assert settled(4) and one.totals[-1] == 700_000
+    thread.join(10)
+    assert not thread.is_alive()
+    one.want(detail.Wanted(budget=200_000, size_factor=2.0))
+    assert one.num_visible == 180_000
+    one.want(detail.Wanted(visible=False))
+    assert one.num_visible == 0
+
+
+def test_another_scene_ends_the_waiting(drawn: list[tuple[int, int]]) -> None:
+    found = clouds.levels(PointCloud(points_in_world=np.zeros((200_000, 3), np.float32)))
+    one = detail.Detail(None, detail.Wanted(), threading.RLock())  # type: ignore[arg-type]
+    one.draw(found)
+    thread = threading.Thread(target=one.follow, args=(found,), daemon=True)
+    thread.start()
+    one.close()
+    thread.join(10)
+    assert not thread.is_alive() and len(drawn) == 1 and not one.draw(found)
+
+
+def test_the_poster_shows_what_the_3d_view_will(released: Path) -> None:
+    """A red point at the scene's centre is in the middle; one to the right of the eye, at the right."""
+    content = Content(open_scene(released / "0" / "0a00b1"))
+    around = content.around
+    position = flight.home_position(around, 2.0)
+    right = np.cross(around.centre - position, around.up)
+    right *= 0.5 * around.radius / np.linalg.norm(right)
+    level = clouds.Level(
+        points_in_world=np.array([around.centre, around.centre + right], np.float32),
+        colors=np.array([[255, 0, 0], [0, 0, 255]], np.uint8),
+        total=2,
+    )
+    image = poster.draw_poster(content, level, (400, 200)).astype(int)
+    rows, columns = np.nonzero((image[..., 0] > 200) & (image[..., 2] < 60))
+    assert abs(columns.mean() - 200) < 3 and abs(rows.mean() - 100) < 3
+    rows, columns = np.nonzero((image[..., 2] > 200) & (image[..., 0] < 60))
+    distance = np.linalg.norm(around.centre - position)
+    focal = 100 / np.tan(flight.HOME_FOV / 2)
+    assert abs(columns.mean() - (200 + focal * 0.5 * around.radius / distance)) < 4
+    without = poster.draw_poster(content, None, (64, 48))
+    assert without.shape == (48, 64, 3) and (without < 255).any(), "the cameras are there"
+
+
+def test_the_poster_is_served_and_software_gets_fewer_points(released: Path) -> None:
+    pytest.importorskip("viser", reason="viser is not installed")
+    from walkaround.viewer.session import open_session
+
+    with open_session(released / "0" / "0a00b1", port=0) as session:
+        with urllib.request.urlopen(
+            f"{session.address}api/poster?width=90000&height=50", timeout=20
+        ) as reply:
+            image = cv2.imdecode(np.frombuffer(reply.read(), np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None and image.shape == (50, poster.MAX_PX, 3)
+        for body, budget in ((b'{"software": false}', 1_000_000), (b'{"software": true}', 1_000_000)):
+            request = urllib.request.Request(f"{session.address}api/draws", data=body, method="POST")
+            assert json.load(urllib.request.urlopen(request, timeout=20)) == {"budget": budget}
+    with open_session(released / "0" / "0a00b1", port=0) as session:
+        request = urllib.request.Request(
+            f"{session.address}api/draws", data=b'{"software":true}', method="POST"
+        )
+        assert json.load(urllib.request.urlopen(request, timeout=20)) == {"budget": 180_000}
 
 
 # --- two frames ---

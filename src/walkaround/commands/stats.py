@@ -86,6 +86,12 @@ def _headline(stats: DatasetStats) -> RenderableType:
     )  # fmt: skip
     if stats.counts.incomplete:
         line.append(f"   {stats.counts.incomplete:,} incomplete", "yellow")
+    reviews = stats.reviews
+    if reviews.total:
+        line.append(
+            f"\n{reviews.total:,} decided by hand: {reviews.accepted:,} accepted,"
+            f" {reviews.rejected:,} rejected, {reviews.relabelled:,} relabelled"
+        )
     cpu_h = sum(stage.total_cpu_s for stage in stats.stages) / 3600
     line.append(
         f"\n{stats.num_frames:,} frames, {stats.num_registered:,} with a camera;"

@@ -37,10 +37,12 @@ from walkaround.dataset.reconcile import (
     read_rows,
     write_seen,
 )
+from walkaround.dataset.reviews import REVIEWS_NAME, Review, read_reviews
 from walkaround.dataset.rows import (
     CATALOG_NAME,
     SPILL_NAME,
     catalog_row,
+    holds_all_decisions,
     merge_catalog,
     opened_catalog,
     read_catalog,
@@ -79,6 +81,24 @@ def update_dataset(root: Path, record: SequenceRecord, *, classes: ClassTable | 
         _remove_leftovers(root)
         update_description(root, [record], table)
         _merge_or_rebuild(root, [catalog_row(record)])
+
+
+def apply_reviews(root: Path) -> bool:
+    """Bring the catalogue in line with ``reviews.jsonl``; return whether it had to be written.
+
+    Safe beside builds of the same ROOT. Every other write of the catalogue does the same.
+
+    Raises
+    ------
+    OutputError
+        ROOT cannot be written.
+    """
+    if _holds_all_decisions(root):
+        return False
+    with locked(_lock_path(root), wait=True, message=""):
+        _remove_leftovers(root)
+        _merge_or_rebuild(root, [])
+    return True
 
 
 def rebuild_catalog(root: Path) -> int:
@@ -254,6 +274,13 @@ def _remove_leftovers(root: Path) -> None:
         raise output_error(root, error) from error
 
 
+def _holds_all_decisions(root: Path) -> bool:
+    try:
+        return holds_all_decisions(root)
+    except FormatError:
+        return False
+
+
 def _is_up_to_date(root: Path, record: SequenceRecord, table: ClassTable | None) -> bool:
     """True when both files say what they should. Needs no lock: other builds change other rows."""
     value = read_description(root)
@@ -264,7 +291,13 @@ def _is_up_to_date(root: Path, record: SequenceRecord, table: ClassTable | None)
     if updated_description(value, [record], table) != value or len(rows) != 1:
         return False
     class_id = class_ids(value).get(record.class_label)
-    return rows[0] == catalog_row(record, class_id=class_id, entry_key=rows[0]["entry_key"])
+    entry_key, decided = rows[0]["entry_key"], _review_of(root, record)
+    return rows[0] == catalog_row(record, class_id=class_id, entry_key=entry_key, review=decided)
+
+
+def _review_of(root: Path, record: SequenceRecord) -> Review | None:
+    key = f"{record.class_label}/{record.instance_id}"
+    return next((found for found in read_reviews(root / REVIEWS_NAME) if found.key == key), None)
 
 
 def _merge_or_rebuild(root: Path, rows: list[dict[str, Any]]) -> None:
@@ -291,7 +324,11 @@ def _reconcile(root: Path, classes: ClassTable | None) -> Difference:
     changed, broken = difference.changed, list[tuple[str, str]]()
     if difference.broken or (changed and not (root / CATALOG_NAME).exists()):
         _rebuild(root)
-    elif changed or difference.gone or (ids_changed and (root / CATALOG_NAME).exists()):
+    elif (
+        changed
+        or difference.gone
+        or ((root / CATALOG_NAME).exists() and (ids_changed or not _holds_all_decisions(root)))
+    ):
         rows = read_rows(root, changed, broken=broken)
         ids = class_ids(read_description(root))
         merge_catalog(root, rows, gone=(*difference.gone, *changed), ids=ids)

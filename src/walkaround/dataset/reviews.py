@@ -1,7 +1,8 @@
 """What people decided about sequences: a log beside the catalogue, a line a decision, never rewritten.
 
 The catalogue follows from what was built and is written anew; decisions follow from nothing, so they have a
-file of their own that no build touches. The last line of a sequence counts.
+file of their own that no build touches. Every write of the catalogue joins them to its rows
+(:mod:`walkaround.dataset.rows`). The last line of a sequence counts; ``undo`` takes back the one before it.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from walkaround.dataset.rows import CATALOG_NAME
+from walkaround.dataset.classes import label_problem
+from walkaround.dataset.schema import CATALOG_NAME
 from walkaround.errors import FormatError, UsageError
 from walkaround.io.atomic import output_error
 
 logger = logging.getLogger(__name__)
 
 REVIEWS_NAME = "reviews.jsonl"
-DECISIONS = ("accept", "reject", "relabel", "withdraw")
-"""``withdraw`` takes the decisions before it back."""
+DECISIONS = ("accept", "reject", "relabel", "withdraw", "undo")
+"""``withdraw`` takes all decisions before it back, ``undo`` the last one."""
 MAX_TEXT = 2000
 
 REVIEW_COLUMNS = {
@@ -112,7 +114,7 @@ def read_reviews(path: Path) -> list[Review]:
         return []
     except OSError as error:
         raise FormatError(f"{path} cannot be read ({error.strerror}).") from error
-    latest: dict[str, Review] = {}
+    made: dict[str, list[Review]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -121,8 +123,18 @@ def read_reviews(path: Path) -> list[Review]:
         except (ValueError, TypeError, RecursionError, UsageError) as error:
             logger.warning("%s line %d is no decision (%s); it is passed over.", path, number, error)
             continue
-        latest[review.key] = review
-    return [latest[key] for key in sorted(latest) if latest[key].decision != "withdraw"]
+        _take(made.setdefault(review.key, []), review)
+    return [made[key][-1] for key in sorted(made) if made[key]]
+
+
+def _take(made: list[Review], review: Review) -> None:
+    """Put a line of the log on top of the decisions about its sequence that are not taken back."""
+    if review.decision == "withdraw":
+        made.clear()
+    elif review.decision != "undo":
+        made.append(review)
+    elif made:
+        made.pop()
 
 
 def _parsed(value: Any) -> Review:
@@ -145,6 +157,9 @@ def _check(review: Review) -> None:
             raise UsageError(f"The decision names no {name}.")
     if (review.decision == "relabel") != bool(review.label):
         raise UsageError("A new class belongs to relabel, and to nothing else.")
+    problem = label_problem(review.label) if review.label else ""
+    if problem:
+        raise UsageError(f"The class {review.label!r:.80} cannot name a folder: {problem}.")
     if any(len(text or "") > MAX_TEXT for text in (review.note, review.label)):
         raise UsageError(f"A note has at most {MAX_TEXT} characters.")
 

@@ -2,24 +2,29 @@
 
 The file is written whole, sorted, by one thread: equal rows give equal bytes. Rows that did not change go
 from the old file to the new one inside DuckDB, so that changing one row of 200,000 costs two CPU-seconds.
+
+``sequence.json`` says what a build found, ``reviews.jsonl`` what people decided. Every write joins the second
+to all rows, so no writer can lose a decision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from walkaround.dataset.database import READ_ERRORS, connect, first_line, load_rows
+from walkaround.dataset.reviews import REVIEW_COLUMNS, REVIEWS_NAME, Review, read_reviews
+from walkaround.dataset.schema import CATALOG_NAME as CATALOG_NAME
 from walkaround.dataset.schema import SequenceRecord
 from walkaround.errors import FormatError, OutputError
 from walkaround.io.atomic import atomic_path
 from walkaround.io.room import check_room_left
 
-CATALOG_NAME = "catalog.parquet"
 SPILL_NAME = ".catalog.spill"
 """What does not fit into DuckDB's memory while the catalogue is written."""
 
@@ -30,6 +35,11 @@ CATALOG_COLUMNS = {
     "status": "VARCHAR",
     "reasons": "VARCHAR[]",
     "message": "VARCHAR",
+    "built_status": "VARCHAR",
+    "review": "VARCHAR",
+    "review_label": "VARCHAR",
+    "review_note": "VARCHAR",
+    "review_time": "VARCHAR",
     "licence": "VARCHAR",
     "consent": "BOOLEAN",
     "entry_key": "VARCHAR",
@@ -51,18 +61,47 @@ CATALOG_COLUMNS = {
 _MEMORY_LIMIT = "1GB"
 
 
+_STATUS_OF = {"accept": "accepted", "reject": "rejected", "relabel": "rejected"}
+"""Decision -> the status that counts. What lies under a wrong label counts as rejected until it has moved."""
+
+
+def status_that_counts(built_status: str, decision: str | None) -> str:
+    """Return a sequence's status: what people decided, else what the build found.
+
+    A sequence whose build was cut off stays ``incomplete``, whatever was decided about it before.
+    """
+    if built_status == "incomplete":
+        return built_status
+    return _STATUS_OF.get(decision or "", built_status)
+
+
 def catalog_row(
-    record: SequenceRecord, *, class_id: str | None = None, entry_key: str | None = None
+    record: SequenceRecord,
+    *,
+    class_id: str | None = None,
+    entry_key: str | None = None,
+    review: Review | None = None,
 ) -> dict[str, Any]:
-    """Return a sequence's row."""
+    """Return a sequence's row.
+
+    Parameters
+    ----------
+    review
+        The decision that counts. What is written has those of ``reviews.jsonl`` in any case.
+    """
     stages = record.stages
     return {
         "class_label": record.class_label,
         "class_id": class_id,
         "instance_id": record.instance_id,
-        "status": record.status,
+        "status": status_that_counts(record.status, review.decision if review else None),
         "reasons": list(record.reasons),
         "message": record.message,
+        "built_status": record.status,
+        "review": review.decision if review else None,
+        "review_label": review.label if review else None,
+        "review_note": review.note if review else None,
+        "review_time": review.time if review else None,
         "licence": record.licence,
         "consent": record.consent,
         "entry_key": entry_key,
@@ -129,6 +168,33 @@ def opened_catalog(root: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
         raise FormatError(f"{path} is not a readable catalogue: {first_line(error)}") from error
 
 
+def holds_all_decisions(root: Path) -> bool:
+    """True when the catalogue says what ``reviews.jsonl`` says.
+
+    Raises
+    ------
+    FormatError
+        One of them cannot be read.
+    """
+    with opened_catalog(root) as database:
+        _load_decisions(database, root)
+        return not database.execute(_DIFFERENT).fetchall()
+
+
+_DIFFERENT = """
+SELECT 1 FROM catalog LEFT JOIN decided
+  ON decided.class_label = catalog.class_label AND decided.instance_id = catalog.instance_id
+WHERE review IS DISTINCT FROM decision OR review_label IS DISTINCT FROM label
+  OR review_note IS DISTINCT FROM note OR review_time IS DISTINCT FROM time
+LIMIT 1
+"""
+
+
+def _load_decisions(database: duckdb.DuckDBPyConnection, root: Path) -> None:
+    decisions = (asdict(review) for review in read_reviews(root / REVIEWS_NAME))
+    load_rows(database, "decided", decisions, REVIEW_COLUMNS)
+
+
 def write_catalog(
     root: Path, rows: Iterable[Mapping[str, Any]], *, ids: Mapping[str, str] | None = None
 ) -> None:
@@ -184,9 +250,16 @@ FROM fresh LEFT JOIN (
 ) AS old ON old.instance_id = fresh.instance_id
 """
 
-_WITH_IDS = """
-SELECT rows.* REPLACE (ids.class_id AS class_id) FROM ({rows}) AS rows
+_STATUS = " ".join(f"WHEN '{decision}' THEN '{status}'" for decision, status in _STATUS_OF.items())
+_COMPLETED = f"""
+SELECT rows.* REPLACE (
+  ids.class_id AS class_id, decided.decision AS review, decided.label AS review_label,
+  decided.note AS review_note, decided.time AS review_time,
+  CASE WHEN built_status = 'incomplete' THEN built_status
+       ELSE CASE decided.decision {_STATUS} ELSE built_status END END AS status
+) FROM ({{rows}}) AS rows
 LEFT JOIN ids ON ids.class_label = rows.class_label
+LEFT JOIN decided ON decided.class_label = rows.class_label AND decided.instance_id = rows.instance_id
 ORDER BY rows.class_label, rows.instance_id
 """
 
@@ -208,7 +281,8 @@ def _write(
         load_rows(database, "gone", [dict(zip(pair, key, strict=True)) for key in gone], pair)
         pair = {"class_label": "VARCHAR", "class_id": "VARCHAR"}
         load_rows(database, "ids", [dict(zip(pair, item, strict=True)) for item in ids.items()], pair)
-        query = _WITH_IDS.format(rows=_MERGED if keep else "SELECT * FROM fresh")
+        _load_decisions(database, root)
+        query = _COMPLETED.format(rows=_MERGED if keep else "SELECT * FROM fresh")
         try:
             database.execute(f"CREATE TEMP TABLE sorted AS {query}")  # plain vectors: equal bytes
             database.table("sorted").write_parquet(str(temporary), compression="zstd")

@@ -30,6 +30,20 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReviewStats:
+    """Sequences that people decided about, by decision; their status is counted by it."""
+
+    accepted: int
+    rejected: int
+    relabelled: int
+    """Under a wrong class label; they count as rejected until they have moved."""
+
+    @property
+    def total(self) -> int:
+        return self.accepted + self.rejected + self.relabelled
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassStats:
     """One class."""
 
@@ -83,6 +97,7 @@ class DatasetStats:
     """What a dataset holds."""
 
     counts: Counts
+    reviews: ReviewStats
     num_classes: int
     num_frames: int
     num_registered: int
@@ -117,6 +132,7 @@ def read_stats(root: Path) -> DatasetStats:
                 rejected=sum(item.counts.rejected for item in classes),
                 incomplete=sum(item.counts.incomplete for item in classes),
             ),
+            reviews=_reviews(database),
             num_classes=len(classes),
             num_frames=int(totals[0]),
             num_registered=int(totals[1]),
@@ -127,6 +143,14 @@ def read_stats(root: Path) -> DatasetStats:
             scores=_scores(database),
             stages=_stages(database),
         )
+
+
+def _reviews(database: duckdb.DuckDBPyConnection) -> ReviewStats:
+    ((accepted, rejected, relabelled),) = database.execute(
+        "SELECT count(*) FILTER (review = 'accept'), count(*) FILTER (review = 'reject'),"
+        " count(*) FILTER (review = 'relabel') FROM catalog"
+    ).fetchall()
+    return ReviewStats(accepted=accepted, rejected=rejected, relabelled=relabelled)
 
 
 def _classes(database: duckdb.DuckDBPyConnection) -> tuple[ClassStats, ...]:

@@ -15,17 +15,19 @@ from typing import Any
 
 from walkaround import __version__
 from walkaround.dataset.description import read_description
-from walkaround.dataset.schema import read_record
+from walkaround.dataset.schema import CATALOG_NAME, read_record
 from walkaround.dataset.splits import read_splits
 from walkaround.dataset.stats import ClassStats, DatasetStats, read_stats
 from walkaround.errors import FormatError, UsageError
-from walkaround.io.atomic import output_error, write_bytes
+from walkaround.io.atomic import output_error, write_bytes, write_json
 from walkaround.site.card import CROISSANT_NAME, card_page, read_card_facts
+from walkaround.site.croissant import croissant
 from walkaround.site.frame import Page, page_html, page_key, way, write_assets
-from walkaround.site.listing import Entry, ListWriter, hashed, list_writer, read_entries
+from walkaround.site.listing import Entry, ListWriter, folder_name, hashed, list_writer, read_entries
 from walkaround.site.media import draw_media, kept_media
 from walkaround.site.options import SiteOptions
 from walkaround.site.overview import class_page, overview_page
+from walkaround.site.plain_list import plain_card, plain_list, plain_name, plain_pages
 from walkaround.site.sequence_page import Context, sequence_page
 from walkaround.threads import library_threads, usable_cores
 from walkaround.types import Progress, no_progress
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 MARKER_NAME = ".walkaround-report"
 """Says that a folder is a report, so that it may be written over."""
 _MEDIA_VERSION = 1
-_PAGE_VERSION = 1
+_PAGE_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +129,26 @@ def write_site(
 def _write_front(
     job: _Job, stats: DatasetStats, description: Mapping[str, Any], splits: Mapping[str, int]
 ) -> None:
-    """Write the overview and the card."""
-    card = read_card_facts(job.root, splits)
-    _take_croissant(job.root, job.out)
+    """Write the overview and the card, the card for machines too."""
+    to_root = f"{way(job.out, job.root)}/" if job.inside else ""
+    has_frames_table = job.inside and (job.root / CROISSANT_NAME).is_file()
+    frames_table = to_root + CROISSANT_NAME if has_frames_table else ""
+    facts = read_card_facts(job.root, splits, frames_table=frames_table)
+    metadata = croissant(
+        job.root,
+        stats,
+        facts,
+        description,
+        name=job.name,
+        catalogue=to_root + CATALOG_NAME,
+        way_to_root=to_root,
+    )
+    _take_catalogue(job)
+    write_json(job.out / CROISSANT_NAME, metadata)
+    card = card_page(stats, facts, description, name=job.name, metadata=metadata)
+    _write(job, job.out / "card.html", card)
     licence = str(description["licence"]) if description.get("licence") else None
     about = str(description.get("description") or "")
-    _write(job, job.out / "card.html", card_page(stats, card, description, name=job.name))
     overview = overview_page(stats, name=job.name, licence=licence, description=about)
     _write(job, job.out / "index.html", overview)
 
@@ -158,17 +174,19 @@ def _write_sequences(job: _Job, stats: DatasetStats, num_threads: int, progress:
         worked_on = _worked_on(job, num_threads, by_label)
         for label, results in groupby(worked_on, key=lambda done: done.entry.class_label):
             with _class_list(job, by_label[label], codes) as classmates:
-                seen = set()
+                seen, cards = set(), list[str]()
                 for done in results:
                     split = job.splits.get(f"{label}/{done.entry.instance_id}", "")
                     for writer in (everything, classmates):
                         writer.add(done.entry, state=done.state, split=split)
-                    seen.add(done.entry.instance_id)
+                    cards.append(plain_card(done.entry, done.state))
+                    seen.add(folder_name(done.entry.instance_id))
                     count, drawn, written = count + 1, drawn + done.drawn, written + done.written
                     if not done.state:
                         num_unreadable += 1
                         unreadable += [f"{label}/{done.entry.instance_id}"] * (len(unreadable) < 10)
                     progress(min(count / max(stats.counts.total, 1), 1.0))
+            _write_class(job, by_label[label], cards)
             _remove_gone(job.out / "classes" / label, seen)
     return SiteSummary(
         index=job.out / "index.html",
@@ -181,9 +199,18 @@ def _write_sequences(job: _Job, stats: DatasetStats, num_threads: int, progress:
 
 
 def _class_list(job: _Job, item: ClassStats, codes: list[str]) -> AbstractContextManager[ListWriter]:
+    return list_writer(job.out / "classes" / item.label / "_sequences.js", [item.label], codes, "../")
+
+
+def _write_class(job: _Job, item: ClassStats, cards: list[str]) -> None:
+    """Write the page of a class, and the plain list where scripts do not run."""
     folder = job.out / "classes" / item.label
-    _write(job, folder / "index.html", class_page(item))
-    return list_writer(folder / "sequences.js", [item.label], codes, "../")
+    _write(job, folder / "index.html", class_page(item, plain_list(cards)))
+    names = {"index.html", "_sequences.js"}
+    for number, page in enumerate(plain_pages(item, cards), start=2):
+        _write(job, folder / plain_name(number), page)
+        names.add(plain_name(number))
+    _remove_gone(folder, names, files=True)
 
 
 def _worked_on(job: _Job, num_threads: int, classes: Container[str]) -> Iterator[_Done]:
@@ -205,7 +232,7 @@ def _worked_on(job: _Job, num_threads: int, classes: Container[str]) -> Iterator
 
 def _write_sequence(job: _Job, entry: Entry) -> _Done:
     """Draw a sequence's pictures and write its page, as far as they are not there yet."""
-    folder = job.out / "classes" / entry.class_label / entry.instance_id
+    folder = job.out / "classes" / entry.class_label / folder_name(entry.instance_id)
     context = Context(
         dataset_name=job.name,
         split=job.splits.get(f"{entry.class_label}/{entry.instance_id}", ""),
@@ -233,22 +260,21 @@ def _write(job: _Job, path: Path, page: Page) -> None:
     write_bytes(path, page_html(page, job.name).encode())
 
 
-def _take_croissant(root: Path, out: Path) -> None:
-    """Put the dataset's JSON-LD beside the card, or remove an old one."""
-    try:
-        if (root / CROISSANT_NAME).is_file():
-            write_bytes(out / CROISSANT_NAME, (root / CROISSANT_NAME).read_bytes())
-        else:
-            (out / CROISSANT_NAME).unlink(missing_ok=True)
-    except OSError as error:
-        raise output_error(out / CROISSANT_NAME, error) from error
+def _take_catalogue(job: _Job) -> None:
+    """Put the catalogue beside a site that lies elsewhere, so that its metadata describe what is there."""
+    if not job.inside:
+        try:
+            write_bytes(job.out / CATALOG_NAME, (job.root / CATALOG_NAME).read_bytes())
+        except OSError as error:
+            raise output_error(job.out / CATALOG_NAME, error) from error
 
 
-def _remove_gone(folder: Path, kept: set[str]) -> None:
-    """Remove the folders of a site that are no longer in the dataset."""
+def _remove_gone(folder: Path, kept: set[str], *, files: bool = False) -> None:
+    """Remove the folders, or the files, of a site that are no longer in the dataset."""
     try:
         for path in list(folder.iterdir()) if folder.is_dir() else []:
-            if path.is_dir() and path.name not in kept:
-                shutil.rmtree(path)
+            if path.name in kept or path.is_dir() == files:
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     except OSError as error:
         raise output_error(folder, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -15,9 +16,9 @@ from walkaround.site.frame import Page
 from walkaround.sizes import size_text
 
 CROISSANT_NAME = "croissant.json"
-"""JSON-LD of the dataset; where ROOT has it, the site takes it along and links to it."""
+"""JSON-LD of the dataset, made from the same facts as the card (:mod:`walkaround.site.croissant`)."""
 
-_MADE = (
+MADE = (
     ("Frames", "about 30 sharp stills of each video, evenly spaced; without metadata of the camera"),
     (
         "Cameras",
@@ -46,10 +47,11 @@ class CardFacts:
     consents: Mapping[bool | None, int]
     source_kinds: Mapping[str, int]
     splits: Mapping[str, int]
-    has_croissant: bool
+    frames_table: str = ""
+    """The way to an export to Croissant with a table of all images; empty without one."""
 
 
-def read_card_facts(root: Path, splits: Mapping[str, int]) -> CardFacts:
+def read_card_facts(root: Path, splits: Mapping[str, int], *, frames_table: str = "") -> CardFacts:
     """Count licences, consents and kinds of sources.
 
     Raises
@@ -69,12 +71,25 @@ def read_card_facts(root: Path, splits: Mapping[str, int]) -> CardFacts:
             consents=dict(counted("consent")),
             source_kinds=dict(counted("source_kind")),
             splits=splits,
-            has_croissant=(root / CROISSANT_NAME).is_file(),
+            frames_table=frames_table,
         )
 
 
-def card_page(stats: DatasetStats, facts: CardFacts, description: Mapping[str, Any], *, name: str) -> Page:
-    """Return the dataset card."""
+def card_page(
+    stats: DatasetStats,
+    facts: CardFacts,
+    description: Mapping[str, Any],
+    *,
+    name: str,
+    metadata: Mapping[str, Any],
+) -> Page:
+    """Return the dataset card.
+
+    Parameters
+    ----------
+    metadata
+        The same as JSON-LD; it stands in the page, where search engines for datasets look for it.
+    """
     summary = str(description.get("description") or "")
     body = "\n".join(
         (
@@ -84,15 +99,15 @@ def card_page(stats: DatasetStats, facts: CardFacts, description: Mapping[str, A
             section("What it holds", _holdings(stats, facts)),
             section("Licence and consent", _licence(facts, description)),
             section("Splits", _splits(facts)),
-            section("How it was made", _rows(_MADE) + _options(description)),
-            section("Known limits", _limits(stats)),
+            section("How it was made", _rows(MADE) + _options(description)),
+            section("Known limits", _list(known_limits(stats))),
             section("For machines", _machines(facts)),
         )
     )
+    plain = json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     head = (
         f'<link rel="alternate" type="application/ld+json" href="{CROISSANT_NAME}">\n'
-        if facts.has_croissant
-        else ""
+        f'<script type="application/ld+json">{plain}</script>\n'
     )
     return Page(title=f"{name}: dataset card", body=body, head=head)
 
@@ -110,7 +125,8 @@ def _holdings(stats: DatasetStats, facts: CardFacts) -> str:
     return _rows(
         (
             ("Sequences", f"{counts.total:,}: {counts.accepted:,} accepted, {counts.rejected:,} rejected"
-             + (f", {counts.incomplete:,} incomplete" if counts.incomplete else "")),
+             + (f", {counts.incomplete:,} incomplete" if counts.incomplete else "")
+             + (f"; {stats.reviews.total:,} of them decided by hand" if stats.reviews.total else "")),
             ("Classes", f"{stats.num_classes:,}: {largest}{rest}"),
             ("Frames", f"{stats.num_frames:,}, of them {stats.num_registered:,} with a camera"),
             ("Sources", f"{kinds}; {stats.source_duration_s / 3600:,.1f} hours of video"),
@@ -143,20 +159,28 @@ def _options(description: Mapping[str, Any]) -> str:
     return folded_json("Options of the first build", options) if options else ""
 
 
-def _limits(stats: DatasetStats) -> str:
+def known_limits(stats: DatasetStats) -> tuple[str, ...]:
+    """Return what whoever uses the dataset should know, in sentences."""
     total = max(stats.counts.total, 1)
-    seen = [
+    seen = (
         f"{item.count / total:.1%} of the sequences: {item.text}"
         for item in stats.reasons
         if item.verdict == "warn" and item.text
-    ]
-    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in (*_LIMITS, *seen)) + "</ul>"
+    )
+    return (*_LIMITS, *seen)
+
+
+def _list(texts: tuple[str, ...]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
 
 
 def _machines(facts: CardFacts) -> str:
+    more = (
+        f'; <a href="{escape(facts.frames_table)}">one with a table of all images and cameras</a>'
+        if facts.frames_table
+        else ""
+    )
     names = (
         "<code>dataset.json</code>, <code>catalog.parquet</code>, <code>splits/*.json</code> of the dataset"
     )
-    if not facts.has_croissant:
-        return f"<p>{names}.</p>"
-    return f'<p><a href="{CROISSANT_NAME}">Croissant metadata (JSON-LD)</a>; {names}.</p>'
+    return f'<p><a href="{CROISSANT_NAME}">Croissant metadata (JSON-LD)</a>{more}; {names}.</p>'

@@ -24,9 +24,11 @@ SCORES = {
     "num_points": "points",
 }
 """What sequences can be sorted by: score -> words."""
+DECISIONS = ("", "accept", "reject", "relabel")
 _BATCH = 256
 _QUERY = f"""
-SELECT class_label, instance_id, status, reasons, num_frames, num_registered, num_bytes, last_key, licence,
+SELECT class_label, instance_id, status, built_status, review, review_label, review_note, review_time,
+reasons, num_frames, num_registered, num_bytes, last_key, licence,
 [{", ".join(f"scores['{name}']" for name in SCORES)}], md5(CAST(catalog AS VARCHAR)),
 lag(instance_id) OVER classmates, lead(instance_id) OVER classmates
 FROM catalog WINDOW classmates AS (PARTITION BY class_label ORDER BY instance_id)
@@ -41,6 +43,12 @@ class Entry:
     class_label: str
     instance_id: str
     status: str
+    built_status: str
+    review: str | None
+    """The decision of a person: ``accept``, ``reject`` or ``relabel``."""
+    review_label: str | None
+    review_note: str | None
+    review_time: str | None
     reasons: tuple[str, ...]
     num_frames: int
     num_registered: int
@@ -54,6 +62,21 @@ class Entry:
     before: str | None
     """Instance ids of its neighbours in the class."""
     after: str | None
+
+
+def folder_name(instance_id: str) -> str:
+    """Return the folder of a sequence's page within that of its class.
+
+    The id itself, unless that is where the page of the class lies (``index.html``, or ``index`` for servers
+    that leave the suffix out). No id begins with an underscore. ``list.js`` knows the rule too.
+    """
+    return f"_{instance_id}" if instance_id.lower() in ("index", "index.html") else instance_id
+
+
+def said(decision: str | None) -> str:
+    """Return the decision of a person in words; empty without one."""
+    words = {"accept": "accepted by hand", "reject": "rejected by hand", "relabel": "relabelled by hand"}
+    return words.get(decision or "", "")
 
 
 def read_entries(root: Path, batch: int = _BATCH) -> Iterator[Entry]:
@@ -106,6 +129,7 @@ class ListWriter:
             entry.num_registered,
             entry.num_frames,
             [_short(value) for value in entry.scores],
+            DECISIONS.index(entry.review) if entry.review in DECISIONS else 0,
         ]
         self.file.write(("," if self.count else "") + "\n" + json.dumps(row, separators=(",", ":")))
         self.count += 1
@@ -128,7 +152,7 @@ def list_writer(path: Path, classes: list[str], reasons: list[str], base: str) -
     with atomic_path(path) as temporary, temporary.open("w", encoding="ascii") as file:
         head = {
             "base": base, "classes": classes, "reasons": reasons, "statuses": STATUSES,
-            "scores": list(SCORES.values()),
+            "scores": list(SCORES.values()), "decisions": [*map(said, DECISIONS)],
         }  # fmt: skip
         file.write(f'walkaroundList({json.dumps(head)[:-1]}, "rows": [')
         places = {label: place for place, label in enumerate(classes)}

@@ -26,20 +26,20 @@ def overview_page(stats: DatasetStats, *, name: str, licence: str | None, descri
             f'<p class="facts">{words} · licence: {escape(licence or "not stated")}</p>{about}'
             f"{_tiles(stats)}</header>",
             section("At a glance", _plots(stats)),
-            section("Sequences", list_html(many_classes=True), identifier="sequences"),
+            section("Sequences", list_html(_WITHOUT_SCRIPTS, many_classes=True), identifier="sequences"),
             section("Classes", _class_table(stats), identifier="classes"),
             section("Scores", _scores(stats.scores), lead=_SCORES_LEAD),
         )
     )
     scripts = ("assets/list.js", "data/sequences.js")
-    return Page(title=f"{name}: {words}", body=body, scripts=scripts)
+    return Page(title=f"{name}: {words}", body=body, scripts=scripts, head=_HIDDEN_WITHOUT_SCRIPTS)
 
 
 _SCORES_LEAD = "From 1 % to 99 % of the sequences in which a score was measured; the line is the median."
 
 
-def class_page(item: ClassStats) -> Page:
-    """Return the page of one class."""
+def class_page(item: ClassStats, without_scripts: str) -> Page:
+    """Return the page of one class; ``without_scripts`` is its list where scripts do not run."""
     counts = item.counts
     facts = [f"{counts.total:,} sequences", f"{counts.accepted:,} accepted", f"{counts.rejected:,} rejected"]
     facts += [f"{counts.incomplete:,} incomplete"] * bool(counts.incomplete) + [size_text(item.num_bytes)]
@@ -47,15 +47,28 @@ def class_page(item: ClassStats) -> Page:
         facts.append(f"id {escape(item.class_id)}")
     body = (
         f'<header><h1>{escape(item.label)}</h1><p class="facts">{" · ".join(facts)}</p></header>\n'
-        + section("Sequences", list_html(many_classes=False), identifier="sequences")
+        + section("Sequences", list_html(without_scripts, many_classes=False), identifier="sequences")
     )
-    scripts = ("../../assets/list.js", "sequences.js")
-    return Page(title=f"{item.label}: {facts[0]}", body=body, up="../../", scripts=scripts)
+    scripts = ("../../assets/list.js", "_sequences.js")
+    return Page(
+        title=f"{item.label}: {facts[0]}",
+        body=body,
+        up="../../",
+        scripts=scripts,
+        head=_HIDDEN_WITHOUT_SCRIPTS,
+    )
 
 
-def list_html(*, many_classes: bool) -> str:
+_HIDDEN_WITHOUT_SCRIPTS = "<noscript><style>.filters, .found { display: none }</style></noscript>\n"
+_WITHOUT_SCRIPTS = (
+    '<noscript><p>Search and filters need JavaScript. Without it, each <a href="#classes">class</a> lists its'
+    " sequences.</p></noscript>"
+)
+
+
+def list_html(without_scripts: str, *, many_classes: bool) -> str:
     """Return the empty list of sequences with its filters; ``list.js`` fills it."""
-    fields = ["status", "reason", "split"]
+    fields = ["status", "decision", "reason", "split"]
     fields = ["class", *fields] if many_classes else fields
     menus = "".join(
         f'<label hidden><span>{name}</span><select data-by="{name}">'
@@ -74,8 +87,7 @@ def list_html(*, many_classes: bool) -> str:
         '<ul class="cards"></ul>'
         '<nav class="pager" aria-label="Pages of the list" hidden><button type="button" data-step="-1">'
         '← previous</button><span></span><button type="button" data-step="1">next →</button></nav>'
-        "<noscript><p>The list needs JavaScript. Without it, each sequence has its page in"
-        " <code>classes/CLASS/ID/index.html</code>.</p></noscript>"
+        f"{without_scripts}"
     )
 
 
@@ -86,6 +98,7 @@ def _tiles(stats: DatasetStats) -> str:
         (f"{stats.counts.total:,}", "sequences"),
         (f"{stats.num_classes:,}", "classes"),
         (f"{100 * stats.counts.accepted / total:.1f} %", "accepted"),
+        *([(f"{stats.reviews.total:,}", "decided by hand")] if stats.reviews.total else []),
         (f"{stats.num_frames:,}", "frames"),
         (f"{100 * stats.num_registered / max(stats.num_frames, 1):.1f} %", "of them with a camera"),
         (size_text(stats.num_bytes), f"{size_text(stats.num_bytes / total)} a sequence"),

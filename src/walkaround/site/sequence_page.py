@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from walkaround.dataset.schema import SequenceRecord
 from walkaround.quality import pictures
 from walkaround.quality.tables import SCORES_LEAD, head, provenance, score_tables, section, timings
 from walkaround.site.frame import Page, address
-from walkaround.site.listing import Entry
+from walkaround.site.listing import Entry, folder_name, said
 from walkaround.site.media import COLUMNS, Media, Sheet
 from walkaround.sizes import size_text
 
@@ -38,7 +38,8 @@ def sequence_page(record: SequenceRecord, media: Media, entry: Entry, context: C
         part
         for part in (
             _trail(record, entry),
-            head(record),
+            head(replace(record, status=entry.status)),
+            _decision(entry),
             f'<div class="pair">{_cloud(media)}{_plan(media)}</div>' if media.num_shown or media.plan else "",
             _stills(record, media, context),
             _depth(record, media),
@@ -58,8 +59,20 @@ def _trail(record: SequenceRecord, entry: Entry) -> str:
     steps = [f'<a href="../index.html">{escape(record.class_label)}</a>']
     for neighbour, words, relation in ((entry.before, "← previous", "prev"), (entry.after, "next →", "next")):
         if neighbour is not None:
-            steps.append(f'<a rel="{relation}" href="../{address(neighbour)}/index.html">{words}</a>')
+            steps.append(
+                f'<a rel="{relation}" href="../{address(folder_name(neighbour))}/index.html">{words}</a>'
+            )
     return f'<nav class="trail" aria-label="Class and neighbours">{"".join(steps)}</nav>'
+
+
+def _decision(entry: Entry) -> str:
+    """Say what a person decided, and what the build had found."""
+    if not entry.review:
+        return ""
+    label = f" to {entry.review_label}" if entry.review_label else ""
+    note = f": {entry.review_note}" if entry.review_note else ""
+    words = f"{said(entry.review).capitalize()}{label} on {(entry.review_time or '')[:10]}{note}"
+    return f'<p class="decision">{escape(words)} <small>The build: {escape(entry.built_status)}.</small></p>'
 
 
 def _cloud(media: Media) -> str:

@@ -12,10 +12,12 @@ import numpy as np
 from walkaround.errors import UsageError
 from walkaround.io.image import encode_jpeg
 from walkaround.types import View
+from walkaround.viewer.clouds import Level
 from walkaround.viewer.content import Content
 from walkaround.viewer.gateway import Response
 from walkaround.viewer.pairs import epipolar_curve, good_partner, match
 from walkaround.viewer.pictures import laid_over
+from walkaround.viewer.poster import MAX_PX, draw_poster
 
 _MAX_MATCHES = 3000
 
@@ -37,6 +39,14 @@ def send_image(content: Content, query: Mapping[str, str]) -> Response:
     picture = content.picture(_image(content, query, "image"))
     painted = laid_over(picture, mask_opacity=_share(query, "mask"), depth_opacity=_share(query, "depth"))
     return Response(body=encode_jpeg(painted, 90), content_type="image/jpeg")
+
+
+def send_poster(content: Content, level: Level | None, query: Mapping[str, str]) -> Response:
+    """Send a first picture of the scene, as large as the 3-D view."""
+    width, height = (int(min(max(_number(query, side), 16), MAX_PX)) for side in ("width", "height"))
+    return Response(
+        body=encode_jpeg(draw_poster(content, level, (width, height)), 85), content_type="image/jpeg"
+    )
 
 
 def describe_pair(content: Content, query: Mapping[str, str]) -> Response:

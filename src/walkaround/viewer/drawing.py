@@ -14,9 +14,11 @@ from walkaround.viewer.world import plane_patch, vertical_fov
 if TYPE_CHECKING:
     import viser
 
+CAMERA_SIZE = 0.065
+"""Of a drawn camera, in distances of the cameras from the object."""
 ACCENT = (230, 90, 40)
 CAMERA = (70, 90, 110)
-_COVERED, _MISSING = (60, 160, 90), (190, 190, 190)
+COVERED, MISSING = (60, 160, 90), (190, 190, 190)
 _PLANE = (120, 130, 150)
 
 
@@ -43,7 +45,7 @@ def draw_camera(
         f"/cameras/{number:04d}",
         fov=vertical_fov(camera),
         aspect=camera.width / camera.height,
-        scale=0.09 * content.around.radius,
+        scale=CAMERA_SIZE * content.around.radius,
         thickness=1.5,
         thickness_units="screen",
         color=CAMERA,
@@ -98,8 +100,8 @@ def draw_arc(server: viser.ViserServer, content: Content) -> viser.FrameHandle:
     parent = server.scene.add_frame("/arc", show_axes=False)
     if content.arc is not None:
         parts = (
-            ("covered", content.arc.covered, _COVERED, 3.0),
-            ("missing", content.arc.missing, _MISSING, 1.5),
+            ("covered", content.arc.covered, COVERED, 3.0),
+            ("missing", content.arc.missing, MISSING, 1.5),
         )
         for name, segments, colour, width in parts:
             server.scene.add_line_segments(

@@ -19,10 +19,21 @@ _FLIGHT_S, _STEPS = 0.4, 16
 HOME_FOV = float(np.radians(45.0))
 
 
-def home_position(around: Surroundings) -> FloatArray:
-    """Return where one sees the object and all cameras from: above, on the cameras' side, beside them."""
+_WIDE_ENOUGH = 1.4
+"""Width over height at which a walk around the object fits into the view from its usual distance."""
+
+
+def home_position(around: Surroundings, aspect: float) -> FloatArray:
+    """Return where one sees the object and all cameras from: above, on the cameras' side, beside them.
+
+    Parameters
+    ----------
+    aspect
+        Width over height of the view; through a narrow one, one looks from further away.
+    """
     direction = 0.65 * around.front + 0.75 * np.cross(around.up, around.front) + 0.55 * around.up
-    return np.asarray(around.centre + 2.3 * around.radius * direction / np.linalg.norm(direction))
+    distance = 2.3 * around.radius * max(1.0, _WIDE_ENOUGH / max(aspect, 0.2))
+    return np.asarray(around.centre + distance * direction / np.linalg.norm(direction))
 
 
 def look_at_all(client: viser.ClientHandle, around: Surroundings) -> None:
@@ -32,7 +43,7 @@ def look_at_all(client: viser.ClientHandle, around: Surroundings) -> None:
         camera.near, camera.far = 0.005 * around.radius, 200 * around.radius
         camera.fov = HOME_FOV
         camera.up_direction = around.up
-        camera.position = home_position(around)
+        camera.position = home_position(around, camera.aspect)
         camera.look_at = around.centre
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import secrets
 import select
 import socket
 import threading
@@ -61,6 +62,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def hidden_address() -> str:
+    """Return a loopback address for viser, which lets in whoever finds it: not the one that everybody tries.
+
+    A web page can ask 127.0.0.1 for every port, but not 2**24 addresses for each. Where the system has only
+    127.0.0.1, it is that.
+    """
+    host = ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
+    with socket.socket() as trial:
+        try:
+            trial.bind((host, 0))
+        except OSError:
+            return "127.0.0.1"
+    return host
 
 
 class Gateway:

@@ -60,15 +60,16 @@ def wanted_key(request: Request) -> str:
 
 
 def take_review(listing: Listing, window: Window, request: Request) -> Response:
-    """Write what a person decided about a sequence."""
+    """Write what a person decided about a sequence; send the decision that counts now, if any."""
     body = _body(request)
-    written = listing.review(
+    counting = listing.review(
         _text(body, "key"),
         _text(body, "decision"),
         label=_text(body, "label") or None,
         note=_text(body, "note"),
     )
-    return as_json(asdict(written))
+    nothing = {"decision": None, "label": None, "note": "", "time": None}
+    return as_json(asdict(counting) if counting else nothing)
 
 
 @lru_cache(maxsize=_KEPT_THUMBNAILS)

@@ -11,12 +11,13 @@ import duckdb
 
 from walkaround.dataset.database import READ_ERRORS, connect, first_line, load_rows
 from walkaround.dataset.readers import Dataset, Scene
-from walkaround.dataset.reviews import REVIEW_COLUMNS, Review, add_review, read_reviews, reviews_path
+from walkaround.dataset.review_writer import ReviewWriter
+from walkaround.dataset.reviews import REVIEW_COLUMNS, Review, read_reviews
 from walkaround.errors import FormatError, UsageError
 
 PAGE = 60
 _OURS = """
-SELECT class_label, instance_id, class_label AS class_name, status, reasons, scores,
+SELECT class_label, instance_id, class_label AS class_name, built_status AS status, reasons, scores,
   num_registered AS num_views
 FROM read_parquet($path)
 """
@@ -92,7 +93,7 @@ class Listing:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self._path = reviews_path(dataset.root)
+        self._writer = ReviewWriter(dataset.root)
         self._lock = threading.Lock()
         self._database = connect()
         source = _OURS if dataset.layout == "walkaround" else _RELEASED
@@ -140,8 +141,12 @@ class Listing:
         except KeyError as error:
             raise UsageError(str(error.args[0])) from error
 
-    def review(self, key: str, decision: str, *, label: str | None, note: str) -> Review:
-        """Write a decision about a sequence.
+    def close(self) -> None:
+        """Wait until the catalogue has all decisions."""
+        self._writer.close()
+
+    def review(self, key: str, decision: str, *, label: str | None, note: str) -> Review | None:
+        """Write a decision about a sequence; return the one that counts now, None if there is none.
 
         Raises
         ------
@@ -155,12 +160,13 @@ class Listing:
             class_label=class_label, instance_id=instance_id, decision=decision, label=label, note=note
         )
         self.scene(key)
-        written = add_review(self._path, review)
+        self._writer.add(review)
         self._load_reviews()
-        return written
+        return self._counting.get(key)
 
     def _load_reviews(self) -> None:
-        rows = [asdict(review) for review in read_reviews(self._path)]
+        self._counting = {review.key: review for review in read_reviews(self._writer.path)}
+        rows = [asdict(review) for review in self._counting.values()]
         with self._lock:
             self._database.execute("DROP TABLE IF EXISTS reviews")
             load_rows(self._database, "reviews", rows, REVIEW_COLUMNS)

@@ -12,7 +12,14 @@ from types import TracebackType
 
 from walkaround.dataset.readers import Dataset, Scene
 from walkaround.errors import FormatError, UsageError, WalkaroundError
-from walkaround.viewer.answers import as_json, describe_pair, describe_scene, send_curve, send_image
+from walkaround.viewer.answers import (
+    as_json,
+    describe_pair,
+    describe_scene,
+    send_curve,
+    send_image,
+    send_poster,
+)
 from walkaround.viewer.gateway import Gateway, Request, Response, is_loopback
 from walkaround.viewer.link import Link
 from walkaround.viewer.list_answers import (
@@ -30,6 +37,8 @@ from walkaround.viewer.window import Window
 logger = logging.getLogger(__name__)
 
 DEFAULT_PORT = 8090
+_POSTER_S = 2.0
+"""So long the first picture waits for points."""
 _TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -41,6 +50,7 @@ _PAGES = {
     "/app.js": "app.js",
     "/pair.js": "pair.js",
     "/list.js": "list.js",
+    "/stage.js": "stage.js",
 }
 _ANSWERS = {"/api/image": send_image, "/api/pair": describe_pair, "/api/epipolar": send_curve}
 _LIST_ANSWERS = {
@@ -89,13 +99,12 @@ class Session:
             return
         other = self._made_other()
         other.show(scene)
-        other.server.gui.main_panel.minimize()
         self._link = Link(self.window, other)
 
     def _made_other(self) -> Window:
         with self._lock:
             if self.other is None:
-                self.other = Window()
+                self.other = Window(has_folded_panel=True)
             return self.other
 
     @property
@@ -124,6 +133,12 @@ class Session:
             if (request.method, request.path) == ("POST", "/api/compare"):
                 key = wanted_key(request)
                 self.compare(self.listing.scene(key) if key else None)
+        if (request.method, request.path) == ("POST", "/api/draws"):
+            software = b'"software":true' in request.body.replace(b" ", b"")
+            for window in (self.window, self.other):
+                if window is not None:
+                    window.draws_with(software=software)
+            return as_json({"budget": self.window.panel.settings.budget if self.window.content else None})
         if request.path == "/api/compare":
             content = self.other.content if self.other is not None and self._link is not None else None
             return as_json(
@@ -135,6 +150,10 @@ class Session:
         if request.method == "GET" and content is not None:
             if request.path == "/api/scene":
                 return describe_scene(content)
+            if request.path == "/api/poster":
+                detail = self.window.detail
+                level = detail.wait_for_first(_POSTER_S) if detail is not None else None
+                return send_poster(content, level, request.query)
             if request.path in _ANSWERS:
                 return _ANSWERS[request.path](content, request.query)
         return Response(body=b"There is no such page.", status=404)
@@ -145,6 +164,8 @@ class Session:
         self.window.close()
         if self.other is not None:
             self.other.close()
+        if self.listing is not None:
+            self.listing.close()
 
     def __enter__(self) -> Session:
         return self

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import secrets
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,9 +15,11 @@ from walkaround.dataset.readers.scene import Scene
 from walkaround.errors import FormatError
 from walkaround.types import View
 from walkaround.viewer import drawing
-from walkaround.viewer.clouds import Level, levels, num_levels_for
+from walkaround.viewer.clouds import Level, levels
 from walkaround.viewer.content import Content
+from walkaround.viewer.detail import SOFTWARE_BUDGET, Detail, Wanted
 from walkaround.viewer.flight import fly_to, look_at_all, send_screenshot
+from walkaround.viewer.gateway import hidden_address
 from walkaround.viewer.link import Eye
 from walkaround.viewer.marks import Marks
 from walkaround.viewer.panel import KINDS, Panel, Settings
@@ -35,12 +35,17 @@ logger = logging.getLogger(__name__)
 class Window:
     """Shows a scene, and does what its controls ask for (:class:`walkaround.viewer.panel.Actions`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_folded_panel: bool = False) -> None:
         import viser
 
+        self.has_folded_panel = has_folded_panel
+
         with contextlib.redirect_stdout(io.StringIO()):  # viser prints addresses that are not ours
-            self.server = viser.ViserServer(host=_hidden_address(), port=0, verbose=False)
+            self.server = viser.ViserServer(host=hidden_address(), port=0, verbose=False)
         self.server.gui.configure_theme(show_logo=False, show_share_button=False)
+        # viser's own light (an environment map, shadows) costs a browser more than a first picture of points
+        self.server.scene.configure_environment_map(None)
+        self.server.scene.configure_default_lights(cast_shadow=False)
         self._lock = threading.RLock()
         self._generation = 0
         self.content: Content | None = None
@@ -48,6 +53,10 @@ class Window:
         self.number = 0
         self.on_eye: Callable[[viser.CameraHandle], None] | None = None
         """Called when a browser's eye has moved."""
+        self.detail: Detail | None = None
+        """The dense points; None before the first scene."""
+        self._drawn_in_software: bool | None = None
+        """Whether a browser draws without a graphics card; None until one has said it."""
         self._forget()
         self.server.on_client_connect(self._welcome)
 
@@ -66,6 +75,8 @@ class Window:
     def close(self) -> None:
         """End the server."""
         self._generation += 1
+        if self.detail is not None:
+            self.detail.close()
         with contextlib.redirect_stdout(io.StringIO()):
             self.server.stop()
 
@@ -80,9 +91,15 @@ class Window:
             self._forget()
             self.server.scene.reset()
             self.server.gui.reset()
+            self.server.gui.main_panel.dock_right()  # beside the points, not over them
+            if self.has_folded_panel:
+                self.server.gui.main_panel.minimize()
             self.server.scene.remove_click_callback()
             self.server.scene.set_up_direction(drawing.triple(content.around.up))
             self._panel = Panel(self.server, content, self, settings)
+            if self.detail is not None:
+                self.detail.close()
+            self.detail = self._new_detail()
             for number, view in enumerate(content.views):
                 self._draw_camera(content, number, view)
             self._show_cameras()
@@ -91,7 +108,6 @@ class Window:
 
     def _forget(self) -> None:
         self.cameras: dict[str, viser.CameraFrustumHandle] = {}
-        self.levels: list[tuple[viser.PointCloudHandle, int, float]] = []
         self._handles: dict[str, Any] = {}
         self._marks = Marks(self.server, None)
         self._behind: viser.ImageHandle | None = None
@@ -113,32 +129,42 @@ class Window:
         Another scene may be shown meanwhile; then nothing more is drawn of this one.
         """
         try:
-            found: Iterator[tuple[int, Level]] = iter(())
-            if content.cloud is not None:
-                found = enumerate(levels(content.cloud))
-            self._draw_level(generation, next(found, None))
+            found: Iterator[Level] = iter(()) if content.cloud is None else levels(content.cloud)
+            with self._lock:
+                detail = self.detail if self._generation == generation else None
+            if detail is None:
+                return
+            if not detail.draw(found):
+                detail.close()  # no points: nobody needs to wait for them
             self.repaint()
             for what in KINDS:
                 if what in self.panel.settings.shown and self._generation == generation:
                     self.set_shown(what, True)
             self._draw_thumbnails(content, generation)
-            for level in found:
-                self._draw_level(generation, level)
             with self._lock:
                 if self._generation == generation:
                     self.panel.write(content)
+            detail.follow(found)
         except Exception:
             if self._generation == generation:
                 logger.exception("%s could not be shown", content.title)
 
-    def _draw_level(self, generation: int, found: tuple[int, Level] | None) -> None:
-        with self._lock:
-            if found is None or self._generation != generation:
-                return
-            number, level = found
-            handle = drawing.draw_level(self.server, number, level)
-            self.levels.append((handle, level.total, float(handle.point_size)))
-            self.set_points(self.panel.settings.budget, self.panel.settings.point_size)
+    def _new_detail(self) -> Detail:
+        """Return the points of a scene that is about to be shown."""
+        detail = Detail(self.server, self._wanted(), self._lock)
+        if self.server.get_clients():
+            detail.browser_came()
+        if self._drawn_in_software is not None:
+            detail.browser_answered()
+        return detail
+
+    def _wanted(self) -> Wanted:
+        settings = self.panel.settings
+        return Wanted(
+            visible="object points" in settings.shown,
+            budget=settings.budget,
+            size_factor=settings.point_size,
+        )
 
     def _draw_thumbnails(self, content: Content, generation: int) -> None:
         """Put the images into the cameras, one after another."""
@@ -206,7 +232,7 @@ class Window:
         if what == "cameras":
             self._show_cameras()
         elif what == "object points":
-            self.set_points(self.panel.settings.budget, self.panel.settings.point_size)
+            self.set_points()
         else:
             if shown and what == "mask solid":
                 _ = content.solid  # takes a second: not while others wait
@@ -235,13 +261,21 @@ class Window:
             return drawing.draw_arc(self.server, content)
         return drawing.draw_solid(self.server, content) if what == "mask solid" else None
 
-    def set_points(self, budget: int, size_factor: float) -> None:
-        """Draw as many levels of the cloud as a number of points allows, all with points of one size."""
-        count = num_levels_for(budget, [total for _, total, _ in self.levels])
-        shown = "object points" in self.panel.settings.shown
-        for number, (handle, _, _) in enumerate(self.levels):
-            handle.visible = shown and number < count
-            handle.point_size = self.levels[count - 1][2] * size_factor
+    def set_points(self) -> None:
+        """Draw as many points, and as large, as the controls say."""
+        if self.detail is not None:
+            self.detail.want(self._wanted())
+
+    def draws_with(self, *, software: bool) -> None:
+        """Take what a browser says that it draws with; without a graphics card, fewer points are drawn."""
+        with self._lock:
+            first = self._drawn_in_software is None
+            self._drawn_in_software = software or bool(self._drawn_in_software)
+            if first and software and self._panel is not None:
+                self.panel.set_budget(SOFTWARE_BUDGET)
+            if self.detail is not None:
+                self.detail.want(self._wanted())
+                self.detail.browser_answered()
 
     def set_measuring(self, on: bool) -> None:
         """Let clicks mean points, or no more; the last length goes."""
@@ -277,6 +311,8 @@ class Window:
     def _welcome(self, client: viser.ClientHandle) -> None:
         """Let a browser that has just come, or a scene that is new to it, begin at the view of everything."""
         client.camera.on_update(self._camera_moved)
+        if self.detail is not None:
+            self.detail.browser_came()
         if self.content is not None:
             look_at_all(client, self.content.around)
 
@@ -344,21 +380,6 @@ class Window:
             self._arrived = True
         elif distance > 0.05 and self._arrived:
             self._hide_behind()
-
-
-def _hidden_address() -> str:
-    """Return a loopback address for viser, which lets in whoever finds it: not the one that everybody tries.
-
-    A web page can ask 127.0.0.1 for every port, but not 2**24 addresses for each. Where the system has only
-    127.0.0.1, it is that.
-    """
-    host = ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
-    with socket.socket() as trial:
-        try:
-            trial.bind((host, 0))
-        except OSError:
-            return "127.0.0.1"
-    return host
 
 
 def _caption(content: Content, number: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from walkaround.dataset.audit.checksums import SUMS_NAME, check_sums
 from walkaround.dataset.description import DATASET_NAME, class_ids, read_description
 from walkaround.dataset.reconcile import list_sequences
+from walkaround.dataset.reviews import REVIEWS_NAME, read_reviews
 from walkaround.dataset.rows import CATALOG_COLUMNS, CATALOG_NAME, catalog_row, opened_catalog
 from walkaround.dataset.schema import RECORD_NAME, SequenceRecord, read_record
 from walkaround.dataset.splits import find_leaks
@@ -19,6 +20,8 @@ from walkaround.io.colmap_views import parse_poses
 from walkaround.types import Progress, no_progress
 
 Row = dict[str, Any]
+_DECIDED = ("status", "review", "review_label", "review_note", "review_time")
+"""Columns of the catalogue that decisions change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +90,7 @@ class _Catalogued:
 
     def __init__(self, root: Path) -> None:
         self.problem = ""
+        self.reviews = {review.key: review for review in read_reviews(root / REVIEWS_NAME)}
         self._rows = self._read(root)
         self._next = next(self._rows, None)
 
@@ -135,10 +139,12 @@ def _sequence(
     if row is None and not catalogued.problem:
         yield Difference(path=CATALOG_NAME, text=f"{where} has no row")
     elif row is not None:
-        expected = catalog_row(record, class_id=ids.get(key[0]), entry_key=row["entry_key"])
+        review = catalogued.reviews.get(where)
+        expected = catalog_row(record, class_id=ids.get(key[0]), entry_key=row["entry_key"], review=review)
         other = [name for name in CATALOG_COLUMNS if row[name] != expected[name]]
         if other:
-            yield Difference(path=CATALOG_NAME, text=f"{where}: {', '.join(other)} differ from {RECORD_NAME}")
+            source = REVIEWS_NAME if all(name in _DECIDED for name in other) else RECORD_NAME
+            yield Difference(path=CATALOG_NAME, text=f"{where}: {', '.join(other)} differ from {source}")
 
 
 def _files(root: Path, where: str, record: SequenceRecord) -> Iterator[Difference]:

@@ -6,42 +6,28 @@ the files themselves stay where they are and are named by patterns.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from walkaround.dataset.exchange.base import About, Exporter
+from walkaround.dataset.exchange.jsonld import (
+    CONFORMS_TO,
+    CONTEXT,
+    FILE_SETS,
+    file_object,
+    file_set,
+    record_set,
+)
 from walkaround.dataset.exchange.options import ExportOptions
 from walkaround.dataset.exchange.rows import (
     FRAME_COLUMNS,
     SCENE_COLUMNS,
-    Column,
     frame_rows,
     scene_row,
     write_parquet,
 )
 from walkaround.dataset.readers import Scene
 from walkaround.io.atomic import write_json
-
-_TYPES = {"VARCHAR": "sc:Text", "INTEGER": "sc:Integer", "DOUBLE": "sc:Float", "DOUBLE[]": "sc:Float"}
-_CONTEXT = {
-    "@language": "en", "@vocab": "https://schema.org/", "citeAs": "cr:citeAs", "column": "cr:column",
-    "conformsTo": "dct:conformsTo", "cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/",
-    "data": {"@id": "cr:data", "@type": "@json"}, "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/", "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract", "field": "cr:field", "fileProperty": "cr:fileProperty",
-    "fileObject": "cr:fileObject", "fileSet": "cr:fileSet", "format": "cr:format", "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset", "jsonPath": "cr:jsonPath", "key": "cr:key", "md5": "cr:md5",
-    "parentField": "cr:parentField", "path": "cr:path", "recordSet": "cr:recordSet",
-    "references": "cr:references", "regex": "cr:regex", "repeated": "cr:repeated", "replace": "cr:replace",
-    "sc": "https://schema.org/", "separator": "cr:separator", "source": "cr:source",
-    "subField": "cr:subField", "transform": "cr:transform",
-}  # fmt: skip
-_FILE_SETS = {
-    "images": ("*/*/images/*", "image/jpeg", "Images."),
-    "masks": ("*/*/masks/*", "image/png", "Object masks, 8-bit."),
-    "depth": ("*/*/depth/*.png", "image/png", "Depth maps, 16-bit, times depth_scale; 0 is unknown."),
-}
 
 
 class CroissantExporter(Exporter):
@@ -70,66 +56,23 @@ class CroissantExporter(Exporter):
 
     def _metadata(self) -> dict[str, Any]:
         return {
-            "@context": _CONTEXT,
+            "@context": CONTEXT,
             "@type": "sc:Dataset",
-            "conformsTo": "http://mlcommons.org/croissant/1.0",
+            "conformsTo": CONFORMS_TO,
             "name": self.about.name,
             "description": f"Multi-view images of {len(self._scenes)} objects with cameras, masks and depth.",
             "license": self.about.licence or "unknown",
             "version": "1.0.0",
             "citeAs": self.about.name,
             "distribution": [
-                *(self._table(name) for name in ("scenes", "frames")),
-                *(_file_set(name) for name in _FILE_SETS),
+                *(self._table(f"{name}.parquet") for name in ("scenes", "frames")),
+                *(file_set(name, *described) for name, described in FILE_SETS.items()),
             ],
             "recordSet": [
-                _record_set("scenes", SCENE_COLUMNS, ("class_label", "instance_id")),
-                _record_set("frames", FRAME_COLUMNS, ("image_path",)),
+                record_set("scenes", "scenes.parquet", SCENE_COLUMNS, ("class_label", "instance_id")),
+                record_set("frames", "frames.parquet", FRAME_COLUMNS, ("image_path",)),
             ],
         }
 
     def _table(self, name: str) -> dict[str, Any]:
-        data = (self.out / f"{name}.parquet").read_bytes()
-        return {
-            "@type": "cr:FileObject",
-            "@id": f"{name}.parquet",
-            "name": f"{name}.parquet",
-            "contentUrl": f"{name}.parquet",
-            "contentSize": f"{len(data)} B",
-            "encodingFormat": "application/x-parquet",
-            "sha256": hashlib.sha256(data).hexdigest(),
-        }
-
-
-def _file_set(name: str) -> dict[str, Any]:
-    includes, kind, text = _FILE_SETS[name]
-    return {
-        "@type": "cr:FileSet",
-        "@id": name,
-        "name": name,
-        "description": text,
-        "encodingFormat": kind,
-        "includes": includes,
-    }
-
-
-def _record_set(name: str, columns: tuple[Column, ...], key: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "@type": "cr:RecordSet",
-        "@id": name,
-        "name": name,
-        "key": [{"@id": f"{name}/{column}"} for column in key],
-        "field": [_field(name, column) for column in columns],
-    }
-
-
-def _field(table: str, column: Column) -> dict[str, Any]:
-    out = {
-        "@type": "cr:Field",
-        "@id": f"{table}/{column.name}",
-        "name": column.name,
-        "description": column.text,
-        "dataType": _TYPES[column.sql],
-        "source": {"fileObject": {"@id": f"{table}.parquet"}, "extract": {"column": column.name}},
-    }
-    return {**out, "repeated": True} if column.sql.endswith("[]") else out
+        return file_object(name, self.out / name, name, "application/x-parquet")

@@ -45,7 +45,7 @@ from walkaround.types import Progress, no_progress
 logger = logging.getLogger(__name__)
 
 _PARTS = ".parts"
-_ROOT_FILES = ("dataset.json", "splits/*.json", "duplicates.json")
+_ROOT_FILES = ("dataset.json", "splits/*.json", "duplicates.json", "reviews.jsonl")
 _TAR_RECORD = 10_240
 
 

@@ -14,9 +14,10 @@
   window.walkaroundList = (value) => {
     data = value;
     data.texts = data.rows.map((row) =>
-      [data.classes[row[0]], row[1], ...row[3].map((code) => data.reasons[code])].join(" ").toLowerCase());
+      [data.classes[row[0]], row[1], data.decisions[row[9]], ...row[3].map((code) => data.reasons[code])].join(" ").toLowerCase());
     offer("class", data.classes, (row) => [row[0]]);
     offer("status", data.statuses, (row) => [row[2]]);
+    offer("decision", data.decisions.map((name) => name || "none"), (row) => [row[9]]);
     offer("reason", data.reasons, (row) => row[3]);
     offer("split", data.splits.map((name) => name || "none"), (row) => [row[5]]);
     data.scores.forEach((name, place) => {
@@ -71,10 +72,10 @@
 
   function update() {
     const words = inputs.text.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const [label, status, reason, split] = ["class", "status", "reason", "split"].map((by) => inputs[by]?.value ?? "");
+    const [label, status, decision, reason, split] = ["class", "status", "decision", "reason", "split"].map((by) => inputs[by]?.value ?? "");
     matching = [];
     data.rows.forEach((row, place) => {
-      if ((label === "" || row[0] === +label) && (status === "" || row[2] === +status) && (split === "" || row[5] === +split)
+      if ((label === "" || row[0] === +label) && (status === "" || row[2] === +status) && (decision === "" || row[9] === +decision) && (split === "" || row[5] === +split)
         && (reason === "" || row[3].includes(+reason)) && words.every((word) => data.texts[place].includes(word))) matching.push(place);
     });
     if (inputs.sort.value) {
@@ -99,8 +100,9 @@
   }
 
   function card(place) {
-    const [label, id, status, reasons, state, , registered, frames, scores] = data.rows[place];
-    const folder = `${data.base}${encodeURIComponent(data.classes[label])}/${encodeURIComponent(id)}/`;
+    const [label, id, status, reasons, state, , registered, frames, scores, decision] = data.rows[place];
+    const name = /^index(\.html)?$/i.test(id) ? `_${id}` : id; // as folder_name has it
+    const folder = `${data.base}${encodeURIComponent(data.classes[label])}/${encodeURIComponent(name)}/`;
     const item = make("li", "");
     const link = item.appendChild(make(state ? "a" : "div", "card"));
     if (state) link.href = `${folder}index.html`;
@@ -110,6 +112,7 @@
     const title = link.appendChild(make("span", "name"));
     title.append(make("b", "", data.classes[label]), make("i", `dot ${data.statuses[status]}`), make("small", "", data.statuses[status]));
     link.append(make("code", "", id), make("span", "note", reasons.length ? reasons.map((code) => data.reasons[code]).join(", ") : `${registered} of ${frames} frames`));
+    if (decision) link.append(make("span", "note", data.decisions[decision]));
     const [score] = inputs.sort.value.split(" ");
     if (score) link.append(make("span", "note", `${data.scores[score]}: ${scores[score] ?? "none"}`));
     return item;

@@ -1,6 +1,7 @@
 // The frame around the 3-D view: tabs, the title, the list, what went wrong.
-import { List } from "/list.js";
+import { isTyping, List } from "/list.js";
 import { Pair } from "/pair.js";
+import { begin } from "/stage.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -29,7 +30,7 @@ let beside = null; // key of the sequence at the right
 
 async function compare(key) {
   try {
-    showBeside(await tell("/api/compare", { key: key === beside ? "" : key }));
+    showBeside(await tell("/api/compare", { key: beside === null ? key : "" }));
   } catch (error) {
     say(error.message);
   }
@@ -56,7 +57,13 @@ async function open() {
   try {
     const choices = await ask("/api/choices");
     if (choices.list) await list.begin(choices);
-    else describe(await ask("/api/scene"));
+    document.querySelector(".of-list").hidden = !choices.list;
+    const hasScene = !choices.list || list.current !== null;
+    $("nothing").hidden = hasScene;
+    $("view").hidden = !hasScene;
+    if (!hasScene) return;
+    begin(tell);
+    if (!choices.list) describe(await ask("/api/scene"));
     $("end-compare").hidden = !choices.list;
     showBeside(await ask("/api/compare"));
   } catch (error) {
@@ -73,11 +80,25 @@ function choose(name) {
 }
 
 for (const tab of ["view", "pair"]) $(`tab-${tab}`).addEventListener("click", () => choose(tab));
-document.addEventListener("keydown", (event) => list.key(event));
+// Keys work wherever the focus is: those of the list in the 3-D view, those of the 3-D view beside it.
+const OF_VIEW = new Set(["ArrowLeft", "ArrowRight", "f", "h", "s", "m"]);
+
+function key(event) {
+  if ($("help").open || list.key(event) || isTyping(event)) return;
+  if (event.key === "?") $("help").showModal();
+  else if (event.view === window && !$("panel-view").hidden && OF_VIEW.has(event.key)) {
+    const inner = $("view").contentWindow;
+    const { key, code } = event;
+    inner.document.body.dispatchEvent(new inner.KeyboardEvent("keydown", { key, code, bubbles: true, cancelable: true }));
+  }
+}
+
+document.addEventListener("keydown", key);
+$("open-help").addEventListener("click", () => $("help").showModal());
 for (const id of ["view", "other"]) {
   $(id).addEventListener("load", () => {
-    $(id).contentWindow.addEventListener("keydown", (event) => list.key(event));
+    $(id).contentWindow.addEventListener("keydown", key);
   });
 }
-$("end-compare").addEventListener("click", () => compare(beside));
+$("end-compare").addEventListener("click", () => compare(""));
 open();

@@ -2,6 +2,10 @@
 const $ = (id) => document.getElementById(id);
 const TYPING = new Set(["INPUT", "SELECT", "TEXTAREA"]);
 
+export function isTyping({ target, ctrlKey, metaKey, altKey }) {
+  return ctrlKey || metaKey || altKey || (TYPING.has(target.tagName) && !["checkbox", "range"].includes(target.type));
+}
+
 export class List {
   constructor({ ask, tell, say, onOpen, onCompare }) {
     Object.assign(this, { ask, tell, say, onOpen, onCompare });
@@ -47,7 +51,10 @@ export class List {
       this.rows = [];
       $("rows").replaceChildren();
       this.add(page.rows);
-      $("count").textContent = `${page.total.toLocaleString()} ${page.total === 1 ? "sequence" : "sequences"}`;
+      const any = Object.keys(this.query).some((name) => name !== "order");
+      const none = any ? "no sequence fits the filters" : "no sequences yet";
+      const count = `${page.total.toLocaleString()} ${page.total === 1 ? "sequence" : "sequences"}`;
+      $("count").textContent = page.total ? count : none;
       this.say("");
     } catch (error) {
       this.say(error.message);
@@ -140,10 +147,8 @@ export class List {
     const body = { key: this.current, decision, note: note.value };
     if (decision === "relabel") body.label = label.value;
     try {
-      const { time, ...written } = await this.tell("/api/review", body);
-      const gone = decision === "withdraw";
-      const kept = gone ? { decision: null, label: null, note: "" } : { decision, label: written.label, note: written.note };
-      Object.assign(this.rows[number], kept, { time });
+      const counting = await this.tell("/api/review", body);
+      for (const name of ["decision", "label", "note", "time"]) this.rows[number][name] = counting[name];
       this.write(number);
       this.describe(this.rows[number]);
       this.say("");
@@ -153,26 +158,26 @@ export class List {
     }
   }
 
+  // Do what a key stands for; say whether it stands for something here.
   key(event) {
-    if ($("list").hidden || event.ctrlKey || event.metaKey || event.altKey) return;
-    const target = event.target;
-    const typing = TYPING.has(target.tagName) && !["checkbox", "range"].includes(target.type);
-    if (event.key === "Escape") return void target.blur?.();
-    if (typing) return;
+    if ($("list").hidden) return false;
+    if (event.key === "Escape") event.target.blur?.();
+    if (isTyping(event)) return false;
     const actions = {
       n: () => this.step(1),
       p: () => this.step(-1),
       a: () => this.decide("accept"),
       r: () => this.decide("reject"),
-      u: () => this.decide("withdraw"),
+      u: () => this.decide("undo"),
       c: () => this.current && this.onCompare(this.current),
       l: () => $("review").elements.label.focus(),
       "/": () => $("filters").elements.text.focus(),
     };
     const action = actions[event.key.toLowerCase()];
-    if (!action) return;
+    if (!action) return false;
     event.preventDefault();
     action();
+    return true;
   }
 }
 
