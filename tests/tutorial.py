@@ -26,15 +26,19 @@ class Step:
 def read_steps(page: str) -> list[Step]:
     """Return the commands of a page in their order.
 
-    A ``pycon`` block is one command that prints nothing: doctest over it and all such blocks before it.
+    All ``pycon`` blocks together are one session and one command, where the last of them stands: doctest,
+    which prints nothing when all is as expected.
     """
     steps: list[Step] = []
-    session = ""
-    for kind, body in _BLOCK.findall(page):
+    blocks = _BLOCK.findall(page)
+    session = [body for kind, body in blocks if kind == "pycon"]
+    to_come = len(session)
+    for kind, body in blocks:
         if kind == "pycon":
-            session += body
-            run = "python -m doctest -o ELLIPSIS /dev/stdin"
-            steps.append(Step(command=f"{run} <<'END'\n{session}END", expected=()))
+            to_come -= 1
+            if not to_come:
+                run = "python -m doctest -o ELLIPSIS /dev/stdin"
+                steps.append(Step(command=f"{run} <<'END'\n{''.join(session)}END", expected=()))
             continue
         for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
             command, *output = part.rstrip("\n").split("\n")
