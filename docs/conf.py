@@ -39,6 +39,9 @@ myst_links_external_new_tab = False
 smartquotes_action = "D"  # dashes of docstrings; quotes stay as they are typed
 
 autodoc_member_order = "bysource"
+autodoc_default_options = {"undoc-members": True}  # fields say much by their names and types
+ARRAYS = ("FloatArray", "Float32Array", "ByteArray", "BoolArray", "IntArray")
+autodoc_type_aliases = {name: name for name in ARRAYS}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -46,6 +49,8 @@ autodoc_mock_imports = [] if importlib.util.find_spec("torch") else ["torch"]
 python_maximum_signature_line_length = 88
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+
+toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = "walkaround"

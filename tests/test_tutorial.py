@@ -6,6 +6,7 @@ import os
 import shutil
 import site
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,9 @@ def environment() -> dict[str, str]:
     """
     pip = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "PIP_"))}
-    return {**kept, **pip, "PYTHONPATH": os.pathsep.join(site.getsitepackages()), "PYTHONUTF8": "1"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])  # python3 is this Python
+    python = {"PATH": path, "PYTHONPATH": os.pathsep.join(site.getsitepackages()), "PYTHONUTF8": "1"}
+    return {**kept, **pip, **python}
 
 
 def copy_project(folder: Path) -> None:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 _BLOCK = re.compile(r"^```(console|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_NUMBER = r"\d+(?:\.\d+)?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +26,19 @@ class Step:
 def read_steps(page: str) -> list[Step]:
     """Return the commands of a page in their order.
 
-    A ``pycon`` block is one command that prints nothing: doctest over it and all such blocks before it.
+    All ``pycon`` blocks together are one session and one command, where the last of them stands: doctest,
+    which prints nothing when all is as expected.
     """
     steps: list[Step] = []
-    session = ""
-    for kind, body in _BLOCK.findall(page):
+    blocks = _BLOCK.findall(page)
+    session = [body for kind, body in blocks if kind == "pycon"]
+    to_come = len(session)
+    for kind, body in blocks:
         if kind == "pycon":
-            session += body
-            run = "python -m doctest -o ELLIPSIS /dev/stdin"
-            steps.append(Step(command=f"{run} <<'END'\n{session}END", expected=()))
+            to_come -= 1
+            if not to_come:
+                run = "python -m doctest -o ELLIPSIS /dev/stdin"
+                steps.append(Step(command=f"{run} <<'END'\n{''.join(session)}END", expected=()))
             continue
         for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
             command, *output = part.rstrip("\n").split("\n")
@@ -68,15 +72,13 @@ def _match(expected: list[str], lines: list[str]) -> bool:
 
 
 def _match_line(expected: str, line: str) -> bool:
-    parts = re.split(rf"(\.\.\.|~{_NUMBER[1:-1]})", expected.rstrip())
+    parts = re.split(rf"(\.\.\.|~{_NUMBER})", expected.rstrip())  # every second part is a wildcard
+    wild = {"...": ".*"}
     pattern = "".join(
-        ".*" if part == "..." else _NUMBER if re.fullmatch(rf"~{_NUMBER}", part) else re.escape(part)
-        for part in parts
+        wild.get(part, f"({_NUMBER})") if number % 2 else re.escape(part) for number, part in enumerate(parts)
     )
     found = re.fullmatch(pattern, line)
     if found is None:
         return False
-    wanted = [float(part[1:]) for part in parts if re.fullmatch(rf"~{_NUMBER}", part)]
-    return all(
-        about / 2 <= float(seen) <= 2 * about for about, seen in zip(wanted, found.groups(), strict=True)
-    )
+    about = [float(part[1:]) for part in parts[1::2] if part not in wild]
+    return all(mean / 2 <= float(seen) <= 2 * mean for mean, seen in zip(about, found.groups(), strict=True))

@@ -48,13 +48,15 @@ class Camera:
 
     @property
     def K(self) -> FloatArray:  # (3, 3)
+        """The 3x3 matrix of focal lengths and principal point, in pixels."""
         n = _FOCALS[self.model]
         fx, fy = self.params[0], self.params[n - 1]
         cx, cy = self.params[n], self.params[n + 1]
         return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
 
     @property
-    def distortion(self) -> FloatArray:  # (4,) k1 k2 p1 p2, OpenCV's meaning
+    def distortion(self) -> FloatArray:  # (4,)
+        """k1, k2, p1, p2 with OpenCV's meaning; zeros where the model has none."""
         n = _FOCALS[self.model]
         rest = self.params[n + 2 :]
         return np.array([*rest, *([0.0] * (4 - len(rest)))])
@@ -91,10 +93,11 @@ class View:
 
     frame: Frame
     camera: Camera
-    cam_from_world: FloatArray  # (4, 4)
+    cam_from_world: FloatArray  #: (4, 4)
 
     @property
-    def centre(self) -> FloatArray:  # (3,) in the world
+    def centre(self) -> FloatArray:  # (3,)
+        """Where the camera stands: (3,) in the world."""
         return -self.cam_from_world[:3, :3].T @ self.cam_from_world[:3, 3]
 
 
@@ -103,20 +106,20 @@ class SparseModel:
     """What structure from motion found: registered views and sparse points."""
 
     views: tuple[View, ...]
-    points_in_world: FloatArray  # (P, 3)
-    colors: ByteArray  # (P, 3) sRGB
-    errors_px: FloatArray  # (P,) mean reprojection error
-    observations: tuple[IntArray, ...]  # one a view: indices of the points it sees
+    points_in_world: FloatArray  #: (P, 3)
+    colors: ByteArray  #: (P, 3) sRGB
+    errors_px: FloatArray  #: (P,) mean reprojection error
+    observations: tuple[IntArray, ...]  #: one a view: indices of the points it sees
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointCloud:
     """Points with optional attributes."""
 
-    points_in_world: Float32Array  # (N, 3)
-    colors: ByteArray | None = None  # (N, 3) sRGB
-    normals: Float32Array | None = None  # (N, 3) unit
-    num_views: ByteArray | None = None  # (N,) views that saw the point
+    points_in_world: Float32Array  #: (N, 3)
+    colors: ByteArray | None = None  #: (N, 3) sRGB
+    normals: Float32Array | None = None  #: (N, 3) unit
+    num_views: ByteArray | None = None  #: (N,) views that saw the point
 
 
 @dataclass(frozen=True, kw_only=True)
