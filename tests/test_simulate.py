@@ -15,11 +15,11 @@ import pytest
 import trimesh
 
 from walkaround.errors import OutputError, UsageError
+from walkaround.io.video_write import Mp4Writer
 from walkaround.quality.truth import Truth, read_mesh, read_truth
 from walkaround.simulate import OBJECT_NAMES, SimulateOptions, simulate_capture
 from walkaround.simulate.objects import make_object
 from walkaround.simulate.shading import find_edges
-from walkaround.simulate.write import _Encoder
 from walkaround.types import BoolArray, ByteArray, FloatArray
 
 SMALL = SimulateOptions(object="mug", num_frames=6, duration_s=1.0, size=(160, 96), jitter=1.0)
@@ -139,7 +139,7 @@ def test_encoding_again_gives_the_same_bytes(plain_truth: Truth, tmp_path: Path)
     for number in range(50):
         junk = [bytes(int(size)) for size in rng.integers(1, 200_000, 5)]
         path = tmp_path / f"{number}.mp4"
-        with _Encoder(path, SMALL, Fraction(6)) as encoder:
+        with Mp4Writer(path, SMALL.size, Fraction(6), crf=SMALL.crf) as encoder:
             for image in images:
                 encoder.add(image)
         found.add(path.read_bytes())

@@ -36,6 +36,7 @@ _COMMANDS = {
     "evaluate": "compare a sequence with the truth",
     "view": "look at a sequence or a dataset in the browser, accept and reject",
     "masks": "mask one object in a folder of photos, without cameras",
+    "hdr": "turn a video of alternating exposures into frames of radiance",
     "models": "list the learned mask models that can be named",
 }
 
@@ -48,6 +49,7 @@ _AFTER_INTERRUPT = {
     "export": "the scenes before are written; --overwrite writes them again",
     "shard": "the same command continues after the last finished shard",
     "unshard": "the same command continues after the last finished scene",
+    "hdr": "the same command continues after the last finished frame",
     "report": "the same command keeps the pages that are there",
 }
 
