@@ -46,12 +46,21 @@ def analyse_clip(source: ClipSource, options: HdrOptions, progress: Progress = n
     steps = measure_steps(source.frames(), provisional, source.num_frames, progress)
     exposures = find_exposures(steps, given_ev=options.given_ev(), exif_ev=source.exif_ev)
     num_frames = len(steps.ev) + 1
-    response = provisional if stated not in ESTIMATED else _estimated(source, exposures, num_frames, stated)
+    response = find_response(source, options, exposures, num_frames)
     return Analysis(exposures=exposures, response=response, num_frames=num_frames)
 
 
-def _estimated(source: ClipSource, exposures: Exposures, num_frames: int, method: str) -> Response:
-    """Estimate the response from one window in the middle of the clip."""
+def find_response(source: ClipSource, options: HdrOptions, exposures: Exposures, num_frames: int) -> Response:
+    """Return the response that is stated, or estimate it from one window in the middle of the clip.
+
+    Raises
+    ------
+    InputError
+        The estimate makes no curve.
+    """
+    method = source.response if options.response == "auto" else options.response
+    if method not in ESTIMATED:
+        return known_response(method)
     for _, window in slide(source, exposures, [num_frames // 2], num_frames):
         return estimate_response(aligned_bracket(window, known_response("srgb")), method)
     raise InputError(f"No frame of {source.path} can be read. Pass a clip that plays.")

@@ -27,9 +27,12 @@ class Steps:
     ----------
     ev
         (N - 1,) log2 of the ratio of light; NaN where two frames share too few well exposed points.
+    well_exposed
+        (N,) share of each frame that is neither dark nor saturated.
     """
 
     ev: FloatArray
+    well_exposed: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +55,16 @@ def measure_steps(
         All frames in order, (H, W, 3) 0..1 as recorded.
     """
     evs: list[float] = []
+    shares: list[float] = []
     before: _Small | None = None
     for number, image in frames:
         small = _shrink(image)
+        shares.append(float(_well_exposed(small.image).mean()))
         if before is not None:
             evs.append(_step(before, small, response))
         before = small
         progress((number + 1) / max(1, num_frames))
-    return Steps(ev=np.array(evs, np.float64))
+    return Steps(ev=np.array(evs, np.float64), well_exposed=np.array(shares, np.float64))
 
 
 def _shrink(image: Float32Array) -> _Small:

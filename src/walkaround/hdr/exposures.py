@@ -37,6 +37,8 @@ class Exposures:
         The same as measured on the frames; None when they show too little.
     flicker_ev
         Robust standard deviation of the brightness from one frame to the next beyond the exposures.
+    reference
+        The phase whose frames are exposed best, 0 to period - 1: what to take where not all are wanted.
     notes
         Sentences for the user.
     """
@@ -45,6 +47,7 @@ class Exposures:
     origin: str
     measured_ev: tuple[float, ...] | None
     flicker_ev: float
+    reference: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -248,6 +251,7 @@ def _finish(
             "or in daylight."
         )
     num_frames, period = len(steps.ev) + 1, len(levels)
+    shares = [float(np.median(steps.well_exposed[phase::period])) for phase in range(period)]
     if num_frames % period:
         notes.append(
             f"{num_frames} frames are no multiple of {period}: the last period is incomplete; its frames "
@@ -258,6 +262,7 @@ def _finish(
         origin=origin,
         measured_ev=None if found is None else tuple(round(level, 3) for level in found),
         flicker_ev=round(flicker, 3),
+        reference=int(np.argmax(shares)),
         notes=tuple(notes),
     )
 

@@ -136,7 +136,7 @@ def _plain_options(options: SimulateOptions) -> dict[str, Any]:
 def _finished(paths: SimulatedCapture, options: SimulateOptions) -> bool:
     record = _read_truth(paths.truth_dir)
     try:
-        same = record["options"] == _plain_options(options)
+        same = {**_plain_options(SimulateOptions()), **record["options"]} == _plain_options(options)
         names = [str(frame["image"]) for frame in record["frames"]]
     except (KeyError, TypeError):
         return False
