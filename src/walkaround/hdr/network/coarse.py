@@ -1,7 +1,8 @@
 """Stage 1: align and blend in image space (Chen et al. 2021, arXiv:2103.14943, section 3.2).
 
-Untrained, it is a classical merge: the flow network's and the weight network's last layers are zero, so
-that the motion is OpenCV's and the weights are exposure x support x agreement with the reference.
+Motion, agreement and weights begin as those of the classical fusion (:mod:`walkaround.hdr.fusion`). The
+flow network corrects the motion, the weight network the weights; their last layers start at zero, so that
+the untrained stage is the fusion, but for a trace of the neighbours as they are.
 """
 
 from __future__ import annotations
@@ -14,10 +15,21 @@ from torch import Tensor, nn
 
 from walkaround.hdr.network.layers import ResidualBlock, conv, silent
 from walkaround.hdr.network.options import NetworkOptions
-from walkaround.hdr.network.tensors import Windows, mu_law, radiance_of, recorded, support_of, warp
+from walkaround.hdr.network.tensors import (
+    Windows,
+    mu_law,
+    precision_of,
+    radiance_of,
+    recorded,
+    trust_of,
+    warp,
+)
 
-_UNWARPED = -2.5  # an unwarped neighbour is right only where nothing moves
-_TOLERANCE = 0.05  # difference in the recorded curve that halves nothing yet; twice that is a ghost
+_UNWARPED = -10.0  # log share of a neighbour as it is: right only where nothing moves
+_TOLERANCE = 0.05  # of the recorded curve, for a neighbour as it is
+_LEAST_TRUST = 1e-3  # in a saturated pixel of the shortest exposure, as the fusion has it
+_LEAST_AGREEMENT = 1e-4  # of a shorter neighbour
+_SATURATED = 0.995
 
 
 class Candidates(NamedTuple):
@@ -25,53 +37,48 @@ class Candidates(NamedTuple):
 
     image: Tensor  # (B, K, 3, H, W)
     radiance: Tensor  # (B, K, 3, H, W)
-    support: Tensor  # (B, K, 1, H, W)
+    trust: Tensor  # (B, K, 1, H, W) 0..1: agrees and is not saturated
     difference: Tensor  # (B, K, 3, H, W) to the reference, both at the longer exposure of the two
-    prior: Tensor  # (B, K, 1, H, W) log weights of the classical merge
+    prior: Tensor  # (B, K, 3, H, W) log weights of the fusion
 
 
 class Coarse(NamedTuple):
     """What stage 1 gives."""
 
     blend: Tensor  # (B, 3, H, W) radiance
-    classical: Tensor  # (B, 3, H, W) radiance: the merge without the weight network
-    weights: Tensor  # (B, K, 1, H, W)
+    classical: Tensor  # (B, 3, H, W) radiance: before the weight network
+    weights: Tensor  # (B, K, 3, H, W)
     candidates: Candidates
 
 
 class FlowNetwork(nn.Module):  # type: ignore[misc]
-    """Mix two estimates of motion and correct them, at a quarter of the size."""
+    """Correct the motion to one neighbour, at a quarter of the size."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.enter = conv(17, channels)
+        self.enter = conv(12, channels)
         self.down = conv(channels, 2 * channels, stride=2)
         self.deep = nn.Sequential(ResidualBlock(2 * channels), ResidualBlock(2 * channels))
         self.up = conv(2 * channels, channels)
-        self.leave = silent(conv(channels, 3))
+        self.leave = silent(conv(channels, 2))
 
-    def forward(self, reference: Tensor, neighbour: Tensor, motion: Tensor, support: Tensor) -> Tensor:
-        """Return flow (B, 2, h, w) in pixels of the full size.
+    def forward(self, reference: Tensor, neighbour: Tensor, motion: Tensor, known: Tensor) -> Tensor:
+        """Return what to add to the motion, (B, 2, h, w) in pixels of the full size.
 
         Parameters
         ----------
         reference, neighbour
             (B, 3, h, w) at one exposure, a quarter of the size.
         motion
-            (B, 2, 2, h, w): direct, through; pixels of the full size.
-        support
-            (B, 1, h, w) of the reference.
+            (B, 2, h, w) so far, in pixels of the full size.
+        known
+            (B, 3, h, w): agreement of both, trust in the reference, trust in the neighbour.
         """
-        direct, through = motion[:, 0], motion[:, 1]
-        seen = [warp(neighbour, 0.25 * flow) for flow in (direct, through)]
-        gap = (direct - through) / 8.0
-        inputs = [reference, *seen, *(image - reference for image in seen), gap.clamp(-4, 4)]
-        x = torch.relu(self.enter(torch.cat(inputs, dim=1)))
+        seen = warp(neighbour, 0.25 * motion)
+        x = torch.relu(self.enter(torch.cat([reference, seen, seen - reference, known], dim=1)))
         wide = self.deep(torch.relu(self.down(x)))
         wide = F.interpolate(wide, size=x.shape[-2:], mode="bilinear", align_corners=False)
-        raw = self.leave(x + torch.relu(self.up(wide)))
-        share = torch.sigmoid(raw[:, 2:] + 12.0 * (support - 0.3))
-        return share * direct + (1.0 - share) * through + 4.0 * raw[:, :2]
+        return torch.as_tensor(4.0 * self.leave(x + torch.relu(self.up(wide))))
 
 
 class CoarseNetwork(nn.Module):  # type: ignore[misc]
@@ -88,31 +95,36 @@ class CoarseNetwork(nn.Module):  # type: ignore[misc]
 
     def forward(self, windows: Windows) -> Coarse:
         """Blend (B, N, 3, H, W)."""
-        found = gather_candidates(windows, self._motion(windows))
-        classical = (torch.softmax(found.prior, dim=1) * found.radiance).sum(dim=1)
+        found = gather_candidates(windows, windows.motion + self._correction(windows))
+        classical = blend_candidates(found, found.prior)
         batch, count = found.image.shape[:2]
         around = mu_law(classical)[:, None].expand(-1, count, -1, -1, -1)
-        level = found.prior.new_zeros(found.support.shape)
         reference = mu_law(found.radiance[:, :1]).expand(-1, count, -1, -1, -1)
         inputs = torch.cat(
             [
-                mu_law(found.radiance) - around, found.difference, found.support,
-                (found.prior / 6.0).clamp(min=-2.0), around, reference - around,
-                level + found.support[:, :1],
+                mu_law(found.radiance) - around, 4.0 * found.difference, found.trust,
+                (found.prior.mean(dim=2, keepdim=True) / 6.0).clamp(min=-2.0), around, reference - around,
+                found.trust[:, :1].expand(-1, count, -1, -1, -1),
             ],
             dim=2,
         )  # fmt: skip
         change = self.weigh(inputs.flatten(0, 1)).unflatten(0, (batch, count))
-        weights = torch.softmax(found.prior + 4.0 * change, dim=1)
-        blend = (weights * found.radiance).sum(dim=1)
-        return Coarse(blend=blend, classical=classical, weights=weights, candidates=found)
+        logits = found.prior + 4.0 * change
+        return Coarse(
+            blend=blend_candidates(found, logits),
+            classical=classical,
+            weights=torch.softmax(logits, dim=1),
+            candidates=found,
+        )
 
-    def _motion(self, windows: Windows) -> Tensor:
-        """Return flow (B, N - 1, 2, H, W) of all neighbours."""
-        image, exposure, motion = windows
+    def _correction(self, windows: Windows) -> Tensor:
+        """Return what to add to the motion of all neighbours, (B, N - 1, 2, H, W)."""
+        image, exposure, motion, agreement = windows
         batch, count, _, height, width = image.shape
         small = F.avg_pool2d(image.flatten(0, 1), 4).unflatten(0, (batch, count))
-        coarse = F.avg_pool2d(motion.flatten(0, 2), 2).unflatten(0, (batch, count - 1, 2))
+        coarse = F.avg_pool2d(motion.flatten(0, 1), 4).unflatten(0, (batch, count - 1))
+        agreed = F.avg_pool2d(agreement.flatten(0, 1), 4).unflatten(0, (batch, count - 1))
+        sure = trust_of(small).amin(dim=2, keepdim=True)
         middle = count // 2
         flows = []
         for number, place in enumerate(n for n in range(count) if n != middle):
@@ -121,34 +133,55 @@ class CoarseNetwork(nn.Module):  # type: ignore[misc]
                 recorded(radiance_of(small[:, n], exposure[:, n].view(-1, 1, 1, 1)), level)
                 for n in (middle, place)
             ]
-            flow = self.flow(*pair, coarse[:, number], support_of(small[:, middle]))
+            known = torch.cat([agreed[:, number], sure[:, middle], sure[:, place]], dim=1)
+            flow = self.flow(*pair, coarse[:, number], known)
             flows.append(F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False))
         return torch.stack(flows, dim=1)
 
 
 def gather_candidates(windows: Windows, motion: Tensor) -> Candidates:
-    """Warp the neighbours and judge all candidates as a classical merge would."""
+    """Warp the neighbours and weigh all candidates as the fusion does."""
     image, exposure = windows.image, windows.exposure
     count = image.shape[1]
     middle = count // 2
     order = [middle, *(n for n in range(count) if n != middle)]
     others = order[1:]
-    warped = [warp(image[:, place], motion[:, number]) for number, place in enumerate(others)]
+    warped = [
+        warp(image[:, place], motion[:, number], "bicubic").clamp(0.0, 1.0)
+        for number, place in enumerate(others)
+    ]
     images = torch.stack([image[:, middle], *warped, *(image[:, place] for place in others)], dim=1)
     times = exposure[:, [*order, *others]].view(len(image), -1, 1, 1, 1)
     radiance = radiance_of(images, times)
-    support = support_of(images)
     level = torch.maximum(times, times[:, :1])
     difference = recorded(radiance, level) - recorded(radiance[:, :1], level)
-    bias = torch.zeros_like(times)
-    bias[:, count:] = _UNWARPED
-    size = torch.sqrt(_smoothed(difference).square().mean(dim=2, keepdim=True) + 1e-8)
-    prior = torch.log(times / times.amax(dim=1, keepdim=True) * support + 1e-4) + bias
-    prior = prior - (size / _TOLERANCE).square().clamp(max=16.0)
-    return Candidates(image=images, radiance=radiance, support=support, difference=difference, prior=prior)
+    agreement = _agreements(windows.agreement, times)
+    trust = trust_of(images)
+    floor = _LEAST_TRUST * (times == times.amin(dim=1, keepdim=True)).float()
+    weights = precision_of(images, times) * torch.maximum(trust, floor) * agreement
+    prior = torch.log(weights / times.amax(dim=1, keepdim=True).square() + 1e-7)
+    still = _UNWARPED - (_smoothed(difference[:, count:]) / _TOLERANCE).square().clamp(max=16.0)
+    prior = torch.cat([prior[:, :count], prior[:, count:] + still], dim=1)
+    agreed = trust.amin(dim=2, keepdim=True) * agreement
+    return Candidates(image=images, radiance=radiance, trust=agreed, difference=difference, prior=prior)
+
+
+def blend_candidates(found: Candidates, logits: Tensor) -> Tensor:
+    """Average radiance with log weights; a saturated reference is at least as bright as it says."""
+    blend = (torch.softmax(logits, dim=1) * found.radiance).sum(dim=1)
+    least = torch.where(found.image[:, 0] >= _SATURATED, found.radiance[:, 0], torch.zeros_like(blend))
+    return torch.maximum(blend, least)
+
+
+def _agreements(agreement: Tensor, times: Tensor) -> Tensor:
+    """Return the agreement of all candidates (B, K, 1, H, W): 1 for the reference."""
+    own = torch.ones_like(agreement[:, :1])
+    floor = _LEAST_AGREEMENT * (times < times[:, :1]).float()
+    return torch.maximum(torch.cat([own, agreement, agreement], dim=1), floor)
 
 
 def _smoothed(difference: Tensor) -> Tensor:
-    """Average over 5x5 pixels, so that noise does not look like a ghost."""
-    flat = F.pad(difference.flatten(0, 1), (2, 2, 2, 2), mode="replicate")
-    return F.avg_pool2d(flat, 5, stride=1).view_as(difference)
+    """Return the size of a difference (B, N, 3, H, W) over 5x5 pixels, so that noise is no motion."""
+    flat = F.avg_pool2d(difference.flatten(0, 1), 5, stride=1, padding=2, count_include_pad=False)
+    size = torch.sqrt(flat.square().mean(dim=1, keepdim=True) + 1e-8)
+    return size.unflatten(0, difference.shape[:2])

@@ -43,10 +43,10 @@ class FineNetwork(nn.Module):  # type: ignore[misc]
         fused, reference = self._fuse(coarse)
         image = coarse.candidates.image[:, 0]
         blend = mu_law(coarse.blend)
-        sure = (coarse.weights * coarse.candidates.support).sum(dim=1)
+        sure = (coarse.weights.mean(dim=2, keepdim=True) * coarse.candidates.trust).sum(dim=1)
         wide = nn.functional.pixel_unshuffle(torch.cat([blend, sure], dim=1), 4)
         deep = self.body(self.enter(torch.cat([fused, reference, wide], dim=1)))
-        inputs = [blend, image, mu_law(coarse.classical) - blend, sure, coarse.candidates.support[:, 0]]
+        inputs = [blend, image, mu_law(coarse.classical) - blend, sure, coarse.candidates.trust[:, 0]]
         fine = self.rise(deep) + self.skip(torch.cat(inputs, dim=1))
         radiance = inverse_mu_law(blend + 0.1 * self.detail(fine))
         return keep_reference(radiance, image, exposure, self.kept_within)
@@ -55,7 +55,7 @@ class FineNetwork(nn.Module):  # type: ignore[misc]
         """Return fused features and the reference's, (B, C, H / 4, W / 4)."""
         found = coarse.candidates
         frames = (found.image.shape[1] + 1) // 2  # the reference and the warped neighbours
-        parts = [mu_law(found.radiance[:, :frames]), found.image[:, :frames], found.support[:, :frames]]
+        parts = [mu_law(found.radiance[:, :frames]), found.image[:, :frames], found.trust[:, :frames]]
         inputs = torch.cat(parts, dim=2)
         features = self.encode(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
         reference = features[:, 0]

@@ -12,7 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from walkaround.hdr.clip import Exposed
-from walkaround.hdr.network.motion import estimate_motion
+from walkaround.hdr.fusion import FusionOptions, lay_over
+from walkaround.hdr.noise import NoiseModel
+from walkaround.hdr.response import known_response
+from walkaround.types import Float32Array
 
 GAMMA = 2.2
 """The curve of what the network takes."""
@@ -26,7 +29,8 @@ class Windows(NamedTuple):
 
     image: Tensor  # (B, N, 3, H, W) recorded with a curve of 2.2, 0..1
     exposure: Tensor  # (B, N)
-    motion: Tensor  # (B, N - 1, 2, 2, H / 2, W / 2): neighbour, direct or through, x y; pixels of full size
+    motion: Tensor  # (B, N - 1, 2, H, W) px: reference(x) = neighbour(x + motion), neighbours in time order
+    agreement: Tensor  # (B, N - 1, 1, H, W) 0..1: whether both show the same there
 
     def to(self, device: torch.device) -> Windows:
         """Return the same on a device."""
@@ -35,11 +39,24 @@ class Windows(NamedTuple):
 
 def windows_of(window: Sequence[Exposed]) -> Windows:
     """Turn one window (H and W multiples of 8, curve 2.2) into tensors, B = 1."""
+    arrays = arrays_of(window)
+    return Windows(*(torch.from_numpy(array)[None] for array in arrays))
+
+
+def arrays_of(window: Sequence[Exposed]) -> tuple[Float32Array, Float32Array, Float32Array, Float32Array]:
+    """Return what :class:`Windows` holds of one window; motion and agreement are those of the fusion."""
     images = np.stack([frame.image for frame in window]).transpose(0, 3, 1, 2)
-    return Windows(
-        image=torch.from_numpy(np.ascontiguousarray(images, np.float32))[None],
-        exposure=torch.tensor([[frame.exposure for frame in window]], dtype=torch.float32),
-        motion=torch.from_numpy(estimate_motion(window))[None],
+    exposures = np.array([frame.exposure for frame in window], np.float32)
+    laid = lay_over(window, known_response("gamma"), FusionOptions())
+    shape = (*images.shape[2:], 2)
+    still = np.zeros(shape, np.float32)
+    flows = np.stack([still if one.flow is None else one.flow for one in laid]).transpose(0, 3, 1, 2)
+    agreement = np.stack([one.agreement for one in laid])[:, None]
+    return (
+        np.ascontiguousarray(images, np.float32),
+        exposures,
+        np.ascontiguousarray(flows, np.float32),
+        np.ascontiguousarray(agreement, np.float32),
     )
 
 
@@ -63,19 +80,25 @@ def recorded(radiance: Tensor, exposure: Tensor) -> Tensor:
     return (radiance * exposure).clamp(1e-6, 1.0) ** (1.0 / GAMMA)
 
 
-def support_of(image: Tensor) -> Tensor:  # (..., 3, H, W) -> (..., 1, H, W)
-    """How well exposed a pixel is, 0..1: 0 when any channel is saturated, little when it is nearly black."""
-    top = image.amax(dim=-3, keepdim=True)
-    low = image.mean(dim=-3, keepdim=True)
-    return ((0.985 - top) / 0.06).clamp(0.0, 1.0) * (low / 0.06).clamp(0.05, 1.0)
+def trust_of(image: Tensor) -> Tensor:
+    """Return 1 where a value tells the light, 0 at saturation, smooth between (as in the fusion)."""
+    t = ((image - 0.90) / 0.085).clamp(0.0, 1.0)
+    return 1.0 - t * t * (3.0 - 2.0 * t)
 
 
-def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Return ``image(x + flow)``, bilinear, the border repeated: (B, C, H, W) and (B, 2, H, W) in pixels."""
+def precision_of(image: Tensor, exposure: Tensor) -> Tensor:
+    """Return the inverse variance of the radiance that a recorded value stands for (the fusion's model)."""
+    noise = NoiseModel()
+    rounding = GAMMA * image.clamp(min=1e-4) ** (GAMMA - 1.0) / (math.sqrt(12.0) * (2**noise.bits - 1))
+    return exposure.square() / (noise.read**2 + noise.shot * image**GAMMA + rounding.square())
+
+
+def warp(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+    """Return ``image(x + flow)``, the border repeated: (B, C, H, W) and (B, 2, H, W) in pixels."""
     height, width = image.shape[-2:]
     ys = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, -1, 1)
     xs = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, -1)
     x = (xs + flow[:, 0]) * (2.0 / max(width - 1, 1)) - 1.0
     y = (ys + flow[:, 1]) * (2.0 / max(height - 1, 1)) - 1.0
     grid = torch.stack([x, y], dim=-1)  # pixel indices: align_corners puts index 0 at -1, the last at 1
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=True)

@@ -9,7 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from walkaround.hdr.network.motion import dense_flow, estimate_motion
+from walkaround.hdr.network.tensors import arrays_of
 from walkaround.hdr.synthesis.camera import grade, graded
 from walkaround.hdr.synthesis.clip import Clip, record_clip, synthesise_clip
 from walkaround.hdr.synthesis.footage import Footage
@@ -27,9 +27,7 @@ _NUM_LEAVES = 48
 class Sample:
     """One window with truth, and the one before it when it was asked for."""
 
-    images: tuple[Float32Array, ...]  # one a window, the earlier first: (N, 3, P, P)
-    exposures: tuple[Float32Array, ...]  # (N,)
-    motions: tuple[Float32Array, ...]  # (N - 1, 2, 2, P / 2, P / 2)
+    windows: tuple[tuple[Float32Array, ...], ...]  # the earlier first; each what `Windows` holds
     truths: tuple[Float32Array, ...]  # (3, P, P)
     back: Float32Array | None  # (2, P, P) true motion from the reference to the one before; with two windows
 
@@ -47,11 +45,8 @@ class SampleMaker:
         rng = np.random.default_rng([self.recipe.seed, 74, index])
         clip = self._clip(rng, period, 2 * period if temporal else 2 * period - 1)
         references = (period - 1, period) if temporal else (period - 1,)
-        parts = [_window(clip, reference) for reference in references]
         return Sample(
-            images=tuple(part[0] for part in parts),
-            exposures=tuple(part[1] for part in parts),
-            motions=tuple(part[2] for part in parts),
+            windows=tuple(_window(clip, reference) for reference in references),
             truths=tuple(_channels_first(clip.truth[reference]) for reference in references),
             back=_true_motion(clip.truth[period], clip.truth[period - 1]) if temporal else None,
         )
@@ -124,14 +119,12 @@ def _filmed(footage: Footage, options: ClipOptions, rng: np.random.Generator, se
     return record_clip(pictures, exposures, options.camera, seed=seed)
 
 
-def _window(clip: Clip, reference: int) -> tuple[Float32Array, Float32Array, Float32Array]:
+def _window(clip: Clip, reference: int) -> tuple[Float32Array, ...]:
+    """Return a window's arrays, the margin cut off after the motion was found."""
     reach = clip.period - 1
-    frames = clip.frames[reference - reach : reference + reach + 1]
-    images = np.stack([_channels_first(frame.image) for frame in frames])
-    exposures = np.array([frame.exposure for frame in frames], np.float32)
-    motion = estimate_motion(frames)
-    half = MARGIN // 2
-    return images, exposures, np.ascontiguousarray(motion[..., half:-half, half:-half])
+    arrays = arrays_of(clip.frames[reference - reach : reference + reach + 1])
+    inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    return tuple(array if array.ndim == 1 else np.ascontiguousarray(array[inside]) for array in arrays)
 
 
 def _channels_first(image: Float32Array) -> Float32Array:
@@ -141,7 +134,8 @@ def _channels_first(image: Float32Array) -> Float32Array:
 
 def _true_motion(truth: Float32Array, before: Float32Array) -> Float32Array:
     """Estimate the motion between two clean frames, which is near enough to the truth to compare results."""
-    return _channels_first(dense_flow(_shown(truth), _shown(before)))
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return _channels_first(np.asarray(dis.calc(_shown(truth), _shown(before), None), np.float32))
 
 
 def _shown(truth: Float32Array) -> ByteArray:
@@ -149,10 +143,6 @@ def _shown(truth: Float32Array) -> ByteArray:
     return np.asarray(np.rint(grey * 255.0), np.uint8)
 
 
-def stack(samples: Sequence[Sample], window: int) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """Return images, exposures and motions of window ``window`` of all samples as batches."""
-    return (
-        np.stack([sample.images[window] for sample in samples]),
-        np.stack([sample.exposures[window] for sample in samples]),
-        np.stack([sample.motions[window] for sample in samples]),
-    )
+def stack(samples: Sequence[Sample], window: int) -> tuple[Float32Array, ...]:
+    """Return what `Windows` holds of window ``window`` of all samples, as batches."""
+    return tuple(np.stack(arrays) for arrays in zip(*(s.windows[window] for s in samples), strict=True))
