@@ -40,6 +40,7 @@ class Candidates(NamedTuple):
     trust: Tensor  # (B, K, 1, H, W) 0..1: agrees and is not saturated
     difference: Tensor  # (B, K, 3, H, W) to the reference, both at the longer exposure of the two
     prior: Tensor  # (B, K, 3, H, W) log weights of the fusion
+    longest: Tensor  # (B, 1, 1, 1) longest exposure
 
 
 class Coarse(NamedTuple):
@@ -163,7 +164,14 @@ def gather_candidates(windows: Windows, motion: Tensor) -> Candidates:
     still = _UNWARPED - (_smoothed(difference[:, count:]) / _TOLERANCE).square().clamp(max=16.0)
     prior = torch.cat([prior[:, :count], prior[:, count:] + still], dim=1)
     agreed = trust.amin(dim=2, keepdim=True) * agreement
-    return Candidates(image=images, radiance=radiance, trust=agreed, difference=difference, prior=prior)
+    return Candidates(
+        image=images,
+        radiance=radiance,
+        trust=agreed,
+        difference=difference,
+        prior=prior,
+        longest=times.amax(dim=1),
+    )
 
 
 def blend_candidates(found: Candidates, logits: Tensor) -> Tensor:

@@ -43,11 +43,13 @@ def windows_of(window: Sequence[Exposed]) -> Windows:
     return Windows(*(torch.from_numpy(array)[None] for array in arrays))
 
 
-def arrays_of(window: Sequence[Exposed]) -> tuple[Float32Array, Float32Array, Float32Array, Float32Array]:
+def arrays_of(
+    window: Sequence[Exposed], options: FusionOptions | None = None
+) -> tuple[Float32Array, Float32Array, Float32Array, Float32Array]:
     """Return what :class:`Windows` holds of one window; motion and agreement are those of the fusion."""
     images = np.stack([frame.image for frame in window]).transpose(0, 3, 1, 2)
     exposures = np.array([frame.exposure for frame in window], np.float32)
-    laid = lay_over(window, known_response("gamma"), FusionOptions())
+    laid = lay_over(window, known_response("gamma"), options or FusionOptions())
     shape = (*images.shape[2:], 2)
     still = np.zeros(shape, np.float32)
     flows = np.stack([still if one.flow is None else one.flow for one in laid]).transpose(0, 3, 1, 2)

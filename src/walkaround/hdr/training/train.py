@@ -16,7 +16,8 @@ from torch import Tensor
 
 from walkaround.hdr.network.model import HdrNetwork
 from walkaround.hdr.network.tensors import Windows
-from walkaround.hdr.training.checkpoint import read_checkpoint, write_checkpoint, write_weights
+from walkaround.hdr.network.weights import write_weights
+from walkaround.hdr.training.checkpoint import read_checkpoint, write_checkpoint
 from walkaround.hdr.training.losses import Loss, compute_loss
 from walkaround.hdr.training.options import Recipe, TrainOptions
 from walkaround.hdr.training.samples import Sample, SampleMaker, stack
