@@ -35,6 +35,7 @@ _COMMANDS = {
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
     "view": "look at a sequence or a dataset in the browser, accept and reject",
+    "hdr-eval": "measure methods of HDR video against the truth",
     "hdr-train": "train the network that merges alternating exposures",
     "masks": "mask one object in a folder of photos, without cameras",
     "models": "list the learned mask models that can be named",
