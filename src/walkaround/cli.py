@@ -38,6 +38,7 @@ _COMMANDS = {
     "hdr-eval": "measure methods of HDR video against the truth",
     "hdr-train": "train the network that merges alternating exposures",
     "masks": "mask one object in a folder of photos, without cameras",
+    "hdr": "turn a video of alternating exposures into frames of radiance",
     "models": "list the learned mask models that can be named",
 }
 
@@ -50,6 +51,7 @@ _AFTER_INTERRUPT = {
     "export": "the scenes before are written; --overwrite writes them again",
     "shard": "the same command continues after the last finished shard",
     "unshard": "the same command continues after the last finished scene",
+    "hdr": "the same command continues after the last finished frame",
     "report": "the same command keeps the pages that are there",
     "hdr-train": "the same command continues after the last checkpoint",
 }

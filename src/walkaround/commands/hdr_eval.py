@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,7 @@ from walkaround.hdr.trial import TrialOptions, make_clips, try_method
 if TYPE_CHECKING:
     from walkaround.hdr.clip import FuseWindow
 
-METHODS = ("naive", "fusion", "network")
+NAMES = ("naive", "fusion", "network")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class HdrEvalCommand:
     """A folder of the true frames, as many as `input` has, in the same order of names."""
     ev: tuple[float, ...] = ()
     """With --truth: EV of the references of one period in the order of the frames, such as 0 3."""
-    methods: tuple[str, ...] = METHODS
+    methods: tuple[str, ...] = NAMES
     """Which methods to try: naive, fusion, network."""
     names: tuple[str, ...] = ()
     """Names of the radiance images to use, without suffix; all that training leaves out when not given."""
@@ -66,9 +67,9 @@ def run(arguments: list[str]) -> int:
 def _score_methods(command: HdrEvalCommand) -> list[ClipScores]:
     from walkaround.hdr.synthesis.sources import find_sources
 
-    unknown = sorted(set(command.methods) - set(METHODS))
+    unknown = sorted(set(command.methods) - set(NAMES))
     if unknown or not command.methods:
-        raise UsageError(f"hdr-eval: --methods has {unknown}; it takes {', '.join(METHODS)}.")
+        raise UsageError(f"hdr-eval: --methods has {unknown}; it takes {', '.join(NAMES)}.")
     sources = [
         source
         for held in ((True, False) if command.names else (True,))
@@ -88,21 +89,18 @@ def _score_methods(command: HdrEvalCommand) -> list[ClipScores]:
 
 def load_method(name: str, weights: Path | None = None, device: str = "auto") -> FuseWindow:
     """Return a method for clips recorded with a curve of 2.2."""
-    from walkaround.hdr.fusion import make_fusion, naive_merge
+    from walkaround.hdr.fusion import FusionOptions
+    from walkaround.hdr.methods import METHODS
     from walkaround.hdr.response import known_response
 
-    response = known_response("gamma")
-    if name != "network":
-        return {"naive": naive_merge, "fusion": make_fusion}[name](response)
-    try:
-        from walkaround.hdr.network.fuse import RunOptions, make_network
-    except ImportError as error:
-        raise UsageError(
-            f"The network needs {error.name}. Install it: pip install 'walkaround[torch]', or leave it out "
-            "with --methods naive fusion."
-        ) from error
-    chosen = RunOptions(device=device) if weights is None else RunOptions(device=device, weights=weights)
-    return make_network(response, run=chosen)
+    method, response = METHODS[name], known_response("gamma")
+    if name == "network" and (weights is not None or device != "auto"):
+        with suppress(ImportError):  # the method says what is missing
+            from walkaround.hdr.network.fuse import RunOptions, make_network
+            from walkaround.hdr.network.weights import SHIPPED
+
+            return make_network(response, run=RunOptions(device=device, weights=weights or SHIPPED))
+    return method(response, FusionOptions())
 
 
 def _score_frames(command: HdrEvalCommand) -> ClipScores:

@@ -106,7 +106,8 @@ def lay_over(window: Sequence[Exposed], response: Response, options: FusionOptio
         (i, j)
         for i in range(middle)
         for j in range(middle + 1, len(window))
-        if window[i].exposure == window[j].exposure < reference.exposure
+        if window[i] is not window[j]  # at an end of the clip one frame stands in for two
+        and window[i].exposure == window[j].exposure < reference.exposure
     }
     for i, j in sorted(pairs):
         flows = bridge(

@@ -5,7 +5,7 @@ A response is a table over the recorded value 0..1; 1, where the sensor saturate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,11 +15,11 @@ import numpy as np
 
 from walkaround.errors import InputError
 from walkaround.hdr.clip import Exposed
-from walkaround.io.color import linear_from_srgb
+from walkaround.io.color import linear_from_srgb, nits_from_pq, scene_from_hlg
 from walkaround.types import Float32Array, FloatArray
 
-RESPONSES = ("srgb", "gamma", "linear", "debevec", "robertson")
-"""What ``--response`` knows; the last two are estimated from the clip."""
+RESPONSES = ("srgb", "gamma", "linear", "hlg", "pq", "debevec", "robertson")
+"""Curves that are known, and two that are estimated from the clip."""
 ESTIMATED = ("debevec", "robertson")
 GAMMA = 2.2
 _CODES = 65536
@@ -75,9 +75,16 @@ def _fine_table(table: bytes, length: int) -> Float32Array:  # (65536, 3)
 
 
 def known_response(name: str) -> Response:
-    """Return a response that needs no estimating: ``srgb``, ``gamma`` (2.2) or ``linear``."""
+    """Return a known response: ``srgb``, ``gamma`` (2.2), ``linear``, ``hlg`` or ``pq``."""
     values = np.linspace(0.0, 1.0, 4096)
-    light = {"srgb": linear_from_srgb(values), "gamma": values**GAMMA, "linear": values}[name]
+    curves: dict[str, Callable[[FloatArray], FloatArray]] = {
+        "srgb": linear_from_srgb,
+        "gamma": lambda v: v**GAMMA,
+        "linear": lambda v: v,
+        "hlg": scene_from_hlg,
+        "pq": lambda v: nits_from_pq(v) / 10000.0,
+    }
+    light = curves[name](values)
     return Response(name=name, table=np.repeat(light[:, None], 3, axis=1).astype(np.float32))
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from walkaround.errors import InputError, UsageError
+from walkaround.errors import InputError, OutputError, UsageError
+from walkaround.io.atomic import atomic_path, write_bytes
 from walkaround.types import Float32Array
 
 RADIANCE_SUFFIXES = (".exr", ".hdr")
@@ -48,12 +49,7 @@ def read_radiance(path: Path) -> Float32Array:
 
 
 def _read_exr(path: Path) -> Any:
-    try:
-        import OpenEXR
-    except ImportError as error:
-        raise UsageError(
-            f"{path.name} needs the package OpenEXR. Install it: pip install 'walkaround[hdr]'."
-        ) from error
+    OpenEXR = import_openexr(path.name)
     try:
         with OpenEXR.File(str(path)) as file:
             channels = {name: channel.pixels for name, channel in file.channels().items()}
@@ -76,3 +72,45 @@ def _cleaned(image: Any) -> Float32Array:
         top = float(finite.max()) if finite.size else 0.0
         np.nan_to_num(plane, copy=False, nan=0.0, posinf=top, neginf=0.0)
     return np.maximum(values, 0.0)
+
+
+def write_radiance(path: Path, radiance: Float32Array) -> None:
+    """Write (H, W, 3) linear RGB as half-float ``.exr`` (ZIP) or as ``.hdr``, atomically.
+
+    Raises
+    ------
+    OutputError
+        The folder is read-only or the disk is full.
+    UsageError
+        Another suffix, or an ``.exr`` file and OpenEXR is not installed.
+    """
+    if path.suffix == ".exr":
+        OpenEXR = import_openexr(path.name)
+        half = np.minimum(radiance, np.float32(65504.0)).astype(np.float16)
+        header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+        with atomic_path(path) as temporary:
+            OpenEXR.File(header, {"RGB": half}).write(str(temporary))
+        return
+    if path.suffix != ".hdr":
+        raise UsageError(f"{path.name} must end in {' or '.join(RADIANCE_SUFFIXES)}.")
+    ok, data = cv2.imencode(".hdr", np.ascontiguousarray(radiance[..., ::-1]))
+    if not ok:
+        raise OutputError(f"{path} could not be encoded as Radiance HDR.")
+    write_bytes(path, data.tobytes())
+
+
+def import_openexr(name: str) -> Any:
+    """Return the module OpenEXR.
+
+    Raises
+    ------
+    UsageError
+        It is not installed.
+    """
+    try:
+        import OpenEXR
+    except ImportError as error:
+        raise UsageError(
+            f"{name} needs the package OpenEXR. Install it: pip install 'walkaround[hdr]'."
+        ) from error
+    return OpenEXR
