@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ torch = pytest.importorskip("torch")
 
 from walkaround.errors import FormatError, InputError, UsageError  # noqa: E402
 from walkaround.hdr.clip import Exposed  # noqa: E402
-from walkaround.hdr.fusion import make_fusion  # noqa: E402
+from walkaround.hdr.fusion import FusionOptions, make_fusion  # noqa: E402
+from walkaround.hdr.methods import METHODS  # noqa: E402
 from walkaround.hdr.metrics.curves import mu_law as mu_law_numpy  # noqa: E402
 from walkaround.hdr.network.fine import AROUND, filter_around, keep_reference  # noqa: E402
 from walkaround.hdr.network.fuse import RunOptions, cut_tiles, make_network  # noqa: E402
@@ -21,6 +23,7 @@ from walkaround.hdr.network.model import HdrNetwork  # noqa: E402
 from walkaround.hdr.network.options import NetworkOptions  # noqa: E402
 from walkaround.hdr.network.tensors import inverse_mu_law, mu_law, warp  # noqa: E402
 from walkaround.hdr.network.weights import SHIPPED, read_weights, write_weights  # noqa: E402
+from walkaround.hdr.options import METHOD_NAMES  # noqa: E402
 from walkaround.hdr.response import known_response  # noqa: E402
 from walkaround.hdr.synthesis import ClipOptions, synthesise_clip  # noqa: E402
 from walkaround.hdr.synthesis.leaves import draw_leaves  # noqa: E402
@@ -153,6 +156,13 @@ def test_attention_takes_any_number_of_frames_in_any_order() -> None:
     other = layer(frames[:, [0, 3, 1, 4, 2]], frames[:, 0])
     assert torch.allclose(one, other, atol=1e-6)
     assert layer(frames[:, :3], frames[:, 0]).shape == one.shape
+
+
+def test_it_is_a_method_of_the_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(METHODS) == set(METHOD_NAMES)
+    monkeypatch.setitem(sys.modules, "walkaround.hdr.network.fuse", None)
+    with pytest.raises(UsageError, match=r"pip install 'walkaround\[torch\]'"):
+        METHODS["network"](GAMMA, FusionOptions())
 
 
 def test_messages(tmp_path: Path, untrained: Path) -> None:
