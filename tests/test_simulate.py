@@ -21,6 +21,7 @@ from walkaround.io.video_write import Mp4Writer
 from walkaround.quality.truth import Truth, read_mesh, read_truth
 from walkaround.simulate import OBJECT_NAMES, SimulateOptions, simulate_capture
 from walkaround.simulate.objects import make_object
+from walkaround.simulate.radiance import render_radiance
 from walkaround.simulate.shading import find_edges
 from walkaround.types import BoolArray, ByteArray, FloatArray
 
@@ -367,3 +368,15 @@ def test_a_capture_from_before_an_option_existed_is_kept(tmp_path: Path) -> None
     written = path.stat().st_mtime_ns
     simulate_capture(tmp_path, options=SMALL)
     assert path.stat().st_mtime_ns == written
+
+
+def test_radiance_is_what_the_sensor_records(tmp_path: Path) -> None:
+    """Light before the sensor, exposed and encoded, is the picture; it goes above what a sensor holds."""
+    options = dataclasses.replace(SMALL, noise=0.0, num_frames=2, exposures_ev=(0.0, 2.0), contrast_ev=4.0)
+    truth = read_truth(simulate_capture(tmp_path, options=options).truth_dir)
+    frames = list(render_radiance(options))
+    assert len(frames) == 2 and max(frame.max() for frame in frames) > 2.0
+    for number, frame in enumerate(frames):
+        light = np.clip(0.8 * 4.0**number * frame.astype(np.float64), 0, 1)
+        seen = linear_from_srgb(image_of(truth, number)[..., ::-1] / 255.0)
+        assert np.abs(light - seen).max() < 0.006

@@ -39,7 +39,7 @@ class FusionOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Neighbour:
+class Neighbour:
     """A frame and how it is laid over the reference, at the frames' own size."""
 
     frame: Exposed
@@ -54,7 +54,7 @@ def make_fusion(response: Response, options: FusionOptions | None = None) -> Fus
 
     def fuse(window: Sequence[Exposed]) -> Fused:
         _check(window)
-        neighbours = _lay_over(window, response, chosen)
+        neighbours = lay_over(window, response, chosen)
         return _merge(window[len(window) // 2], neighbours, response, table)
 
     return fuse
@@ -69,7 +69,7 @@ def naive_merge(response: Response, options: FusionOptions | None = None) -> Fus
         _check(window)
         reference = window[len(window) // 2]
         full = np.ones(reference.image.shape[:2], np.float32)
-        others = [_Neighbour(frame=f, flow=None, agreement=full) for f in window if f is not reference]
+        others = [Neighbour(frame=f, flow=None, agreement=full) for f in window if f is not reference]
         return _merge(reference, others, response, table, keep_saturated=False)
 
     return merge
@@ -93,7 +93,7 @@ def _small_light(frame: Exposed, response: Response, long_side_px: int) -> Float
     return light / np.float32(frame.exposure)
 
 
-def _lay_over(window: Sequence[Exposed], response: Response, options: FusionOptions) -> list[_Neighbour]:
+def lay_over(window: Sequence[Exposed], response: Response, options: FusionOptions) -> list[Neighbour]:
     """Find where each frame lies over the reference, and where both show the same."""
     middle = len(window) // 2
     reference, others = window[middle], [i for i in range(len(window)) if i != middle]
@@ -118,7 +118,7 @@ def _lay_over(window: Sequence[Exposed], response: Response, options: FusionOpti
 
 def _neighbour(
     reference: Exposed, frame: Exposed, light: Float32Array, motion: Motion, options: FusionOptions
-) -> _Neighbour:
+) -> Neighbour:
     """Compare a frame that was laid over the reference with it, and bring both to the frames' own size."""
     longest = max(reference.exposure, frame.exposure)
     motion = settle(light, motion, longest)
@@ -132,7 +132,7 @@ def _neighbour(
         up = np.array([size[0] / flow.shape[1], size[1] / flow.shape[0]], np.float32)
         flow = cv2.resize(flow, size, interpolation=cv2.INTER_LINEAR) * up
         agreement = cv2.resize(agreement, size, interpolation=cv2.INTER_LINEAR)
-    return _Neighbour(frame=frame, flow=flow, agreement=agreement)
+    return Neighbour(frame=frame, flow=flow, agreement=agreement)
 
 
 def _alike(
@@ -160,7 +160,7 @@ def _highest(values: Float32Array) -> Float32Array:  # (H, W, 3) -> (H, W)
 
 def _merge(
     reference: Exposed,
-    neighbours: Sequence[_Neighbour],
+    neighbours: Sequence[Neighbour],
     response: Response,
     table: ExposureTable,
     *,
@@ -180,7 +180,7 @@ def _merge(
 
 def _merge_rows(
     reference: Exposed,
-    neighbours: Sequence[_Neighbour],
+    neighbours: Sequence[Neighbour],
     response: Response,
     table: ExposureTable,
     rows: slice,
@@ -218,7 +218,7 @@ def _weights(
     return weight * (np.maximum(trust, _LAST_WORD) if last else trust), trust
 
 
-def _seen(neighbour: _Neighbour, rows: slice) -> Float32Array:
+def _seen(neighbour: Neighbour, rows: slice) -> Float32Array:
     """Return rows of a neighbour as recorded, laid over the reference."""
     if neighbour.flow is None:
         return neighbour.frame.image[rows]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from walkaround.errors import UsageError
 
-METHOD_NAMES = ("fusion", "naive")
+METHOD_NAMES = ("fusion", "network", "naive")
 RESPONSE_NAMES = ("auto", "srgb", "gamma", "linear", "hlg", "pq", "debevec", "robertson")
 TONEMAP_NAMES = ("filmic", "reinhard", "drago")
 
@@ -21,7 +21,8 @@ class HdrOptions:
     """The camera's curve: srgb, gamma (2.2), linear, hlg, pq, or debevec or robertson to estimate it. auto:
     linear for EXR and HDR files, what a video states, else srgb."""
     method: str = "fusion"
-    """fusion aligns and checks; naive only averages (to compare with)."""
+    """fusion aligns and checks; network improves on that with learned weights (extra torch); naive only
+    averages (to compare with)."""
     tonemap: str = "filmic"
     """Curve from radiance to pictures, one for the whole clip: filmic, reinhard or drago."""
     brightness_ev: float = 0.0

@@ -18,6 +18,7 @@ class RenderedFrame:
     """A picture and its truth at the middle of the exposure."""
 
     image_srgb: ByteArray  # (H, W, 3)
+    radiance: Float32Array  # (H, W, 3) light before the sensor, in the scene's own unit
     depth: Float32Array  # (H, W) z in the camera, metres; 0 = nothing of the object
     mask: BoolArray  # (H, W)
     cam_from_room: FloatArray  # (4, 4)
@@ -75,6 +76,7 @@ def render_frame(
     noise = np.random.default_rng([o.seed, 53, index])
     return RenderedFrame(
         image_srgb=_expose(linear.reshape(*shape, 3), o, index, noise),
+        radiance=linear.reshape(*shape, 3),
         depth=depth,
         mask=depth > 0,
         cam_from_room=cam_from_room,
