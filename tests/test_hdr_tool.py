@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import av
@@ -85,6 +89,30 @@ def test_it_goes_on_where_it_stopped(
     assert main([*command, str(out)]) == 0
     assert "; 0 written" in capsys.readouterr().err
     assert files_of(out) == files_of(whole)
+
+
+def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
+    source, out = tmp_path / "clip", tmp_path / "out"
+    source.mkdir()
+    for i, frame in enumerate(make_clip(EXPOSURES, 24, height=90, width=160, step=1.0).frames):
+        cv2.imwrite(str(source / f"{i}.png"), np.rint(frame.image[..., ::-1] * 255).astype(np.uint8))
+    command = ["hdr", str(source), "--exposures", "0,3", "--out"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "walkaround", *command, str(out)], stderr=subprocess.DEVNULL
+    )
+    while child.poll() is None and not (out / "radiance" / "0003.exr").exists():
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "it was to be killed before its end"
+    left = sorted((out / "radiance").glob("0*.exr"))
+    assert 3 <= len(left) < 24
+    for path in left:
+        assert read_radiance(path).shape == (90, 160, 3)
+    assert main([*command, str(out)]) == 0
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    found, whole = files_of(out), files_of(tmp_path / "whole")
+    assert found.keys() == whole.keys(), "nothing half written is left"
+    assert [name for name in whole if found[name] != whole[name]] == []
 
 
 def test_other_options_are_refused_or_replace(

@@ -97,6 +97,7 @@ def reconstruct_clip(
         key = _key(clip, options)
         rate = frame_rate or clip.frame_rate or _IMAGES_RATE
         shown = [key, options.tonemap, options.brightness_ev, round(rate, 3)]
+        _clear_temporaries(out)
         old = _read_record(out)
         _prepare(out, old, key, overwrite)
         if old.get("shown") == shown and not _missing(out, old, suffixes) and (out / VIDEO_NAME).is_file():
@@ -127,6 +128,13 @@ def _key(clip: ClipSource, options: HdrOptions) -> str:
     """Hash what the radiance depends on."""
     parts = [_VERSION, clip.sha256, options.exposures, options.response, options.method]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _clear_temporaries(out: Path) -> None:
+    """Remove what a killed run had begun to write."""
+    for folder in (out, out / "radiance", out / "confidence"):
+        for path in folder.glob(".*.tmp.*"):
+            path.unlink(missing_ok=True)
 
 
 def _read_record(out: Path) -> dict[str, Any]:
