@@ -124,15 +124,29 @@ def write_flat(
     return path
 
 
-def exif_block(orientation: int, focal_35mm: int = 0, order: str = "<") -> bytes:
-    """Return a TIFF block with an orientation and, if given, a 35-mm focal length."""
+def exif_block(
+    orientation: int,
+    focal_35mm: int = 0,
+    order: str = "<",
+    *,
+    exposure: tuple[int, int] | None = None,
+    speed: int = 0,
+) -> bytes:
+    """Return a TIFF block with an orientation and, if given, a 35-mm focal length and an exposure time."""
+    shorts = {0x8827: speed, 0xA405: focal_35mm}
+    own = [struct.pack(order + "HHIHH", tag, 3, 1, value, 0) for tag, value in shorts.items() if value]
+    num_detail = len(own) + (exposure is not None)
     entries = [struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0)]
-    if focal_35mm:
+    if num_detail:
         entries.append(struct.pack(order + "HHII", 0x8769, 4, 1, 38))
     main = struct.pack(order + "H", len(entries)) + b"".join(entries) + bytes(4)
-    detail = struct.pack(order + "HHHIHH", 1, 0xA405, 3, 1, focal_35mm, 0) + bytes(4)
+    tail = b""
+    if exposure is not None:
+        own.insert(0, struct.pack(order + "HHII", 0x829A, 5, 1, 38 + 2 + 12 * num_detail + 4))
+        tail = struct.pack(order + "II", *exposure)
+    detail = struct.pack(order + "H", num_detail) + b"".join(own) + bytes(4) + tail
     head = struct.pack(("<2sHI" if order == "<" else ">2sHI"), b"II" if order == "<" else b"MM", 42, 8)
-    return head + main + (detail if focal_35mm else b"")
+    return head + main + (detail if num_detail else b"")
 
 
 def jpeg_with_exif(image_srgb: ByteArray, block: bytes) -> bytes:

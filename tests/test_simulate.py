@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -16,11 +17,13 @@ import pytest
 import trimesh
 
 from walkaround.errors import OutputError, UsageError
+from walkaround.io.color import linear_from_srgb
+from walkaround.io.video_write import Mp4Writer
 from walkaround.quality.truth import Truth, read_mesh, read_truth
 from walkaround.simulate import OBJECT_NAMES, SimulateOptions, simulate_capture
 from walkaround.simulate.objects import make_object
+from walkaround.simulate.radiance import render_radiance
 from walkaround.simulate.shading import find_edges
-from walkaround.simulate.write import _Encoder
 from walkaround.types import BoolArray, ByteArray, FloatArray
 
 SMALL = SimulateOptions(object="mug", num_frames=6, duration_s=1.0, size=(160, 96), jitter=1.0)
@@ -146,7 +149,7 @@ def test_encoding_again_gives_the_same_bytes(plain_truth: Truth, tmp_path: Path)
     for number in range(50):
         junk = [bytes(int(size)) for size in rng.integers(1, 200_000, 5)]
         path = tmp_path / f"{number}.mp4"
-        with _Encoder(path, SMALL, Fraction(6)) as encoder:
+        with Mp4Writer(path, SMALL.size, Fraction(6), crf=SMALL.crf) as encoder:
             for image in images:
                 encoder.add(image)
         found[hashlib.sha256(path.read_bytes()).digest()] += 1
@@ -347,3 +350,40 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputError, match="out"):
         simulate_capture(tmp_path / "out", options=SMALL)
+
+
+def test_alternating_exposures_and_hard_light(tmp_path: Path) -> None:
+    same: dict[str, Any] = {"num_frames": 4, "jitter": 0.0, "arc_deg": 1.0, "noise": 0.0, "exposure": 0.2}
+    truth = truth_of(tmp_path / "a", **same, exposures_ev=(0.0, 3.0))
+    first, second, third = (image_of(truth, number).astype(float) for number in (0, 1, 2))
+    assert abs(first.mean() - third.mean()) < 2
+    good = (second.max(axis=2) < 235) & (first.min(axis=2) > 12)
+    linear = [linear_from_srgb(image[good] / 255.0) for image in (first, second)]
+    assert np.median(linear[1] / linear[0]) == pytest.approx(8, rel=0.08)
+    assert (second == 255).any(), "no shoulder: the sensor clips"
+    hard = truth_of(tmp_path / "b", **same, exposures_ev=(0.0, 3.0), contrast_ev=6.0)
+    image = image_of(hard, 0).astype(float)
+    assert image.max() > first.max() and np.percentile(image, 5) < np.percentile(first, 5)
+
+
+def test_a_capture_from_before_an_option_existed_is_kept(tmp_path: Path) -> None:
+    simulate_capture(tmp_path, options=SMALL)
+    path = tmp_path / "cameras.json"
+    record = json.loads(path.read_text())
+    del record["options"]["exposures_ev"], record["options"]["contrast_ev"]
+    path.write_text(json.dumps(record))
+    written = path.stat().st_mtime_ns
+    simulate_capture(tmp_path, options=SMALL)
+    assert path.stat().st_mtime_ns == written
+
+
+def test_radiance_is_what_the_sensor_records(tmp_path: Path) -> None:
+    """Light before the sensor, exposed and encoded, is the picture; it goes above what a sensor holds."""
+    options = dataclasses.replace(SMALL, noise=0.0, num_frames=2, exposures_ev=(0.0, 2.0), contrast_ev=4.0)
+    truth = read_truth(simulate_capture(tmp_path, options=options).truth_dir)
+    frames = list(render_radiance(options))
+    assert len(frames) == 2 and max(frame.max() for frame in frames) > 2.0
+    for number, frame in enumerate(frames):
+        light = np.clip(0.8 * 4.0**number * frame.astype(np.float64), 0, 1)
+        seen = linear_from_srgb(image_of(truth, number)[..., ::-1] / 255.0)
+        assert np.abs(light - seen).max() < 0.006

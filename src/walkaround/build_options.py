@@ -11,6 +11,7 @@ from walkaround.capture.options import CaptureOptions
 from walkaround.cloud.options import CloudOptions
 from walkaround.depth.options import DepthOptions
 from walkaround.frames.options import FramesOptions
+from walkaround.hdr.options import HdrOptions
 from walkaround.masks.options import MasksOptions
 from walkaround.threads import usable_cores
 
@@ -37,6 +38,8 @@ class BuildOptions:
     """Whether the collector agreed, kept in the record; False is a refusal, None when nobody asked."""
     capture: CaptureOptions = field(default_factory=CaptureOptions)
     frames: FramesOptions = field(default_factory=FramesOptions)
+    hdr: HdrOptions | None = None
+    """The capture has alternating exposures, and its frames are fused; None takes them as they are."""
     cameras: CamerasOptions = field(default_factory=CamerasOptions)
     depth: DepthOptions = field(default_factory=DepthOptions)
     masks: MasksOptions = field(default_factory=MasksOptions)

@@ -35,7 +35,10 @@ _COMMANDS = {
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
     "view": "look at a sequence or a dataset in the browser, accept and reject",
+    "hdr-eval": "measure methods of HDR video against the truth",
+    "hdr-train": "train the network that merges alternating exposures",
     "masks": "mask one object in a folder of photos, without cameras",
+    "hdr": "turn a video of alternating exposures into frames of radiance",
     "models": "list the learned mask models that can be named",
 }
 
@@ -48,7 +51,9 @@ _AFTER_INTERRUPT = {
     "export": "the scenes before are written; --overwrite writes them again",
     "shard": "the same command continues after the last finished shard",
     "unshard": "the same command continues after the last finished scene",
+    "hdr": "the same command continues after the last finished frame",
     "report": "the same command keeps the pages that are there",
+    "hdr-train": "the same command continues after the last checkpoint",
 }
 
 
@@ -91,7 +96,7 @@ def _dispatch(arguments: list[str]) -> int:
         hint = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(_COMMANDS)}."
         _say(f"error: there is no command {name!r}. {hint}")
         return EXIT_USAGE
-    module = {"import": "import_"}.get(name, name)  # a word of Python
+    module = {"import": "import_"}.get(name, name.replace("-", "_"))  # a word of Python
     command = importlib.import_module(f"walkaround.commands.{module}")
     code: int = command.run(arguments[1:])
     return code

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from walkaround.errors import UsageError
+from walkaround.hdr.options import HdrOptions
 from walkaround.masks.models import check_model
 
 LIMITS: dict[str, tuple[float, float]] = {
@@ -65,6 +66,9 @@ def check_limits(options: Mapping[str, Any]) -> None:
     for path in options.get("frames", {}).get("blur_models", ()):
         if not Path(path).is_file():
             raise UsageError(f"--frames.blur-models {path} is not a file. Give the path of an ONNX detector.")
+    hdr = options.get("hdr")
+    if hdr is not None:
+        HdrOptions(**hdr).check()
     model = options.get("masks", {}).get("model")
     if model is not None:
         check_model(Path(model))

@@ -1,6 +1,6 @@
 """From one walk-around video to one sequence of a dataset, top to bottom.
 
-capture -> frames -> cameras -> depth -> masks -> cloud -> dataset, quality
+capture -> frames (-> hdr) -> cameras -> depth -> masks -> cloud -> dataset, quality
 
 Only this module knows the order of the stages; they never import each other. Each stage but the first
 reads what the stages before it left in the sequence folder, so a cut-off run continues where it stopped
@@ -27,8 +27,8 @@ from walkaround.dataset.schema import (
 )
 from walkaround.dataset.wipe import Wipe
 from walkaround.errors import InputError, SequenceRejected, UsageError
+from walkaround.hdr_stage import alternation, alternation_options, hdr_stage, reference_frames
 from walkaround.limits import check_limits
-from walkaround.masks.options import MasksOptions
 from walkaround.quality.rules import RULES_BY_CODE
 from walkaround.stage_chain import BuildProgress as BuildProgress
 from walkaround.stage_chain import StageChain
@@ -49,7 +49,8 @@ def _no_cameras(record: SequenceRecord) -> SequenceRecord:
 
 STAGES = (
     Stage(name="capture", version=1, owns=()),
-    Stage(name="frames", version=1, owns=("images",), forget=_no_frames),
+    Stage(name="frames", version=1, owns=("images", "exposures"), forget=_no_frames),
+    Stage(name="hdr", version=1, owns=("images",)),
     Stage(name="cameras", version=6, owns=("sparse",), uses_seed=True, room_mb=300, forget=_no_cameras),
     Stage(name="depth", version=5, owns=("depth", "confidence")),
     Stage(name="masks", version=4, owns=("masks",)),
@@ -148,8 +149,9 @@ def _build_local(
             until=batch.until if batch else None,
         )
         _ = (
-            run("capture", options.capture, lambda _: _capture_stage(capture, options.masks))
+            run("capture", alternation_options(options), lambda _: _capture_stage(capture, options, source))
             and run("frames", options.frames, lambda scratch: _frames_stage(run, scratch, source, capture))
+            and (options.hdr is None or run("hdr", options.hdr, lambda s: hdr_stage(run, s, source, capture)))
             and run("cameras", options.cameras, lambda scratch: _cameras_stage(run, scratch, capture))
             and run("depth", options.depth, lambda scratch: _depth_stage(run, scratch))
             and run("masks", options.masks, lambda scratch: _masks_stage(run, scratch))
@@ -261,11 +263,15 @@ def sequence_folder(root: Path, record: SequenceRecord) -> Path:
     return root / record.class_label / record.instance_id
 
 
-def _capture_stage(capture: CaptureInfo, masks: MasksOptions) -> StageResult:
-    if masks.model is not None:
-        _try_model(masks.model)
+def _capture_stage(capture: CaptureInfo, options: BuildOptions, source: Path) -> StageResult:
+    if options.masks.model is not None:
+        _try_model(options.masks.model)
+    found = alternation(capture, source, options.hdr)
     return StageResult(
-        scores=capture.scores, warnings=capture.warnings, updates={"source": _source_record(capture)}
+        scores={**capture.scores, **found.scores},
+        notes=found.notes,
+        warnings=capture.warnings + found.warnings,
+        updates={"source": _source_record(capture)},
     )
 
 
@@ -288,10 +294,9 @@ def _try_model(model: Path) -> None:
 def _frames_stage(run: StageChain, scratch: Path, source: Path, capture: CaptureInfo) -> StageResult:
     from walkaround.frames import extract_frames
 
-    image_dir = _made(scratch / "images")
-    result = extract_frames(
-        source, capture, image_dir, options=run.options.frames, progress=run.progress_of("frames")
-    )
+    image_dir = _made(scratch / ("images" if run.options.hdr is None else "exposures"))
+    more = {"options": run.options.frames, "progress": run.progress_of("frames"), **reference_frames(run)}
+    result = extract_frames(source, capture, image_dir, **more)
     frames = tuple(
         FrameRecord(image=f.image, source_index=f.source_index, timestamp_s=f.timestamp_s)
         for f in result.frames

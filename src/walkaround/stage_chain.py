@@ -29,7 +29,7 @@ BuildProgress = Callable[[str, float], None]
 """Called with the stage's name and the share of it that is done, 0..1."""
 
 _LIBRARIES = ("av", "numba", "numpy", "opencv-python-headless", "pycolmap", "scipy")
-_STAGES_WITH_OPTIONS = ("capture", "frames", "cameras", "depth", "masks", "cloud")
+_STAGES_WITH_OPTIONS = ("capture", "frames", "hdr", "cameras", "depth", "masks", "cloud")
 
 
 def no_build_progress(stage: str, share: float) -> None:
@@ -118,7 +118,8 @@ class StageChain:
         return verdict({name: self.workspace.record.stages[name] for name in self._run_names})
 
     def _settings(self) -> dict[str, Any]:
-        options = {name: options_to_dict(getattr(self.options, name)) for name in _STAGES_WITH_OPTIONS}
+        chosen = {name: getattr(self.options, name) for name in _STAGES_WITH_OPTIONS}
+        options = {name: options_to_dict(values) for name, values in chosen.items() if values is not None}
         if self._given is not None:
             options |= {name: dict(self._given) for name in ("capture", "frames", "cameras")}
         return {"options": options, "seed": self.options.seed}

@@ -34,6 +34,7 @@ from walkaround.dataset.schema import record_to_dict
 from walkaround.depth.options import DepthOptions
 from walkaround.errors import UsageError
 from walkaround.frames.options import FramesOptions
+from walkaround.hdr.options import HdrOptions
 from walkaround.masks.options import MasksOptions
 from walkaround.pipeline import BuildOptions
 from walkaround.runners.build import build_isolated
@@ -75,6 +76,9 @@ class BuildCommand:
     batch: Annotated[BatchOptions, tyro.conf.arg(name="")] = field(default_factory=BatchOptions)
     capture: CaptureOptions = field(default_factory=CaptureOptions)
     frames: FramesOptions = field(default_factory=FramesOptions)
+    hdr: bool = False
+    """The capture has alternating exposures: its frames are fused, and later stages work on the result."""
+    hdr_options: Annotated[HdrOptions, tyro.conf.arg(name="hdr")] = field(default_factory=HdrOptions)
     cameras: CamerasOptions = field(default_factory=CamerasOptions)
     depth: DepthOptions = field(default_factory=DepthOptions)
     masks: MasksOptions = field(default_factory=MasksOptions)
@@ -84,6 +88,9 @@ class BuildCommand:
         """Return what the pipeline takes."""
         names = {item.name for item in dataclasses.fields(BuildOptions)} & vars(self).keys()
         values = {name: getattr(self, name) for name in names}
+        if not self.hdr and self.hdr_options != HdrOptions():
+            raise UsageError("Options of --hdr were given without --hdr. Add it, or leave them out.")
+        values["hdr"] = self.hdr_options if self.hdr else None
         label = "unlabelled" if self.class_label is None else self.class_label
         options = BuildOptions(**{**values, "class_label": label})
         if self.num_frames is None:

@@ -61,6 +61,7 @@ def extract_frames(
     options: FramesOptions,
     progress: Progress = no_progress,
     num_threads: int = 0,
+    every: tuple[int, int] = (1, 0),
 ) -> FramesResult:
     """Write ``image_dir/001.jpg`` ... and return what they are.
 
@@ -74,6 +75,8 @@ def extract_frames(
         The video; for photos ``capture.photo_paths`` is read instead.
     num_threads
         For decoding; 0 takes all cores.
+    every
+        Period and phase: of a video only the frames phase, phase + period, ... are looked at.
 
     Returns
     -------
@@ -97,7 +100,9 @@ def extract_frames(
         if capture.kind == "photos":
             frames = _copy_photos(capture, writer, progress)
         else:
-            frames, motion, warnings = _pick_frames(source, capture, writer, options, progress, num_threads)
+            frames, motion, warnings = _pick_frames(
+                source, capture, writer, options, progress, num_threads, every
+            )
         written = writer.finish()
     scores = {
         "num_frames": float(len(frames)),
@@ -181,6 +186,7 @@ def _pick_frames(
     options: FramesOptions,
     progress: Progress,
     num_threads: int,
+    every: tuple[int, int],
 ) -> tuple[list[Frame], dict[str, float], list[str]]:
     interval_s = capture.duration_s / max(1, options.num_frames)
     meter = MotionMeter(duration_s=capture.duration_s, interval_s=interval_s)
@@ -188,8 +194,8 @@ def _pick_frames(
     before: ByteArray | None = None
     max_pixels = max(MAX_PIXELS, capture.width * capture.height)
     with VideoReader(source, num_threads=num_threads, max_pixels=max_pixels) as reader:
-        decoded = _watched(reader, meter, capture.duration_s, progress)
-        keep_all = capture.num_frames <= options.num_frames
+        decoded = _watched(reader, meter, capture.duration_s, progress, every)
+        keep_all = capture.num_frames <= options.num_frames * every[0]
         for best in decoded if keep_all else _sharpest(decoded, interval_s, options.num_frames):
             luma = best.luma(TRACK_LONG_SIDE_PX)
             if before is not None and is_near_duplicate(before, luma):
@@ -213,10 +219,12 @@ def _pick_frames(
 
 
 def _watched(
-    reader: VideoReader, meter: MotionMeter, duration_s: float, progress: Progress
+    reader: VideoReader, meter: MotionMeter, duration_s: float, progress: Progress, every: tuple[int, int]
 ) -> Iterator[DecodedFrame]:
     """Pass the frames on, showing some of them to the motion meter."""
     for frame in reader.frames():
+        if frame.source_index % every[0] != every[1]:
+            continue
         if meter.wants(frame.timestamp_s):
             meter.add(frame.timestamp_s, frame.luma(TRACK_LONG_SIDE_PX))
         yield frame

@@ -1,4 +1,4 @@
-"""The two things a photo's EXIF is good for here: how to turn it, and the lens's 35-mm focal length.
+"""What a photo's EXIF is good for here: how to turn it, the 35-mm focal length, how much light was let in.
 
 A compact reader of TIFF directories (TIFF 6.0, section 2; Exif 3.0, section 4.6) for JPEG, PNG, WebP and
 TIFF files. It never fails: what it cannot read, it leaves at the default.
@@ -6,10 +6,12 @@ TIFF files. It never fails: what it cannot read, it leaves at the default.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 
 _ORIENTATION, _EXIF_DIRECTORY, _FOCAL_35MM = 0x0112, 0x8769, 0xA405
+_EXPOSURE_TIME, _F_NUMBER, _SENSITIVITY = 0x829A, 0x829D, 0x8827
 _MAX_ENTRIES = 1000
 
 
@@ -21,6 +23,9 @@ class Exif:
     """1 to 8, as EXIF numbers them."""
     focal_35mm: float | None = None
     """Focal length on a 35-mm film camera of the same diagonal angle of view, in mm."""
+    exposure_ev: float | None = None
+    """log2 of the light that was let in: exposure time in s, times ISO speed over 100, over f-number squared.
+    Missing speed and f-number count as 100 and 1: they matter only where they differ between photos."""
 
 
 def read_exif(data: bytes) -> Exif:
@@ -32,17 +37,27 @@ def read_exif(data: bytes) -> Exif:
     (first,) = struct.unpack_from(order + "I", tiff, 4)
     main = _directory(tiff, order, first)
     detail = _directory(tiff, order, main[_EXIF_DIRECTORY]) if _EXIF_DIRECTORY in main else {}
-    orientation = main.get(_ORIENTATION, 1)
+    orientation = int(main.get(_ORIENTATION, 1))
     focal = detail.get(_FOCAL_35MM, 0)
     return Exif(
         orientation=orientation if 1 <= orientation <= 8 else 1,
         focal_35mm=float(focal) if 4 <= focal <= 2000 else None,
+        exposure_ev=_exposure_ev(detail),
     )
 
 
-def _directory(tiff: bytes, order: str, offset: int) -> dict[int, int]:
-    """Return the single whole numbers of one directory: tag -> value."""
-    values: dict[int, int] = {}
+def _exposure_ev(detail: dict[int, float]) -> float | None:
+    time_s, speed = detail.get(_EXPOSURE_TIME, 0.0), detail.get(_SENSITIVITY, 100.0)
+    f_number = detail.get(_F_NUMBER, 1.0)
+    if not (1e-7 < time_s < 1e5 and 1 <= speed < 1e8 and 0.1 < f_number < 1000):
+        return None
+    return math.log2(time_s * speed / 100.0 / f_number**2)
+
+
+def _directory(tiff: bytes, order: str, offset: float) -> dict[int, float]:
+    """Return the single numbers, whole or rational, of one directory: tag -> value."""
+    values: dict[int, float] = {}
+    offset = int(offset)
     if offset + 2 > len(tiff):
         return values
     (count,) = struct.unpack_from(order + "H", tiff, offset)
@@ -55,6 +70,11 @@ def _directory(tiff: bytes, order: str, offset: int) -> dict[int, int]:
             values.setdefault(tag, struct.unpack_from(order + "H", tiff, at + 8)[0])
         elif number == 1 and kind == 4:  # LONG
             values.setdefault(tag, struct.unpack_from(order + "I", tiff, at + 8)[0])
+        elif number == 1 and kind == 5:  # RATIONAL, elsewhere
+            (place,) = struct.unpack_from(order + "I", tiff, at + 8)
+            if place + 8 <= len(tiff):
+                above, below = struct.unpack_from(order + "II", tiff, place)
+                values.setdefault(tag, above / below if below else 0.0)
     return values
 
 

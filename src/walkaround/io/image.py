@@ -68,7 +68,7 @@ def decode_photo(data: bytes, name: str, *, max_pixels: int | None = MAX_PIXELS)
     if image is None:
         raise InputError(f"{name} is damaged or not an image. Export it again as JPEG or PNG.")
     exif = read_exif(data)
-    upright = _upright(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), exif.orientation)
+    upright: ByteArray = turned_upright(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), exif.orientation)
     focal = None
     if exif.focal_35mm:
         focal = exif.focal_35mm / _FILM_DIAGONAL_MM * float(np.hypot(*upright.shape[:2]))
@@ -193,7 +193,8 @@ def as_stored(upright: ByteArray, orientation: int) -> ByteArray:
     return np.ascontiguousarray(turned[:, ::-1] if orientation in (2, 4, 5, 7) else turned)
 
 
-def _upright(image: ByteArray, orientation: int) -> ByteArray:
+def turned_upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn pixels (H, W, ...) as stored upright, as the EXIF orientation says."""
     if orientation in (2, 4, 5, 7):
         image = image[:, ::-1]
     quarter_turns = {3: 2, 4: 2, 5: 1, 6: -1, 7: -1, 8: 1}.get(orientation, 0)

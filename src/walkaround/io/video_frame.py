@@ -69,6 +69,15 @@ class DecodedFrame:
             image = srgb_from_signal(signal, transfer=curve, primaries=gamut)
         return np.ascontiguousarray(_as_shown(image, *orientation(frame)), dtype=np.uint8)
 
+    def signal(self) -> NDArray[np.uint16]:  # (H, W, 3)
+        """Return R'G'B' as coded, 0..65535, turned as it is shown; no curve is undone, no gamut changed."""
+        if bit_depth(self._frame) == 8:
+            wide = _rgb24(self._frame).astype(np.uint16) * np.uint16(257)
+        else:
+            wide = _rgb48(self._frame)
+        image = _as_shown(_resize(wide, self._pixel_aspect, None), *orientation(self._frame))
+        return np.ascontiguousarray(image, dtype=np.uint16)
+
 
 def bit_depth(frame: Any) -> int:
     """Return the bits of a luma sample."""
@@ -179,7 +188,7 @@ def orientation(frame: Any) -> tuple[int, bool]:
     return int(turn), bool(mirrored)
 
 
-def _as_shown(image: ByteArray, turn: int, mirrored: bool) -> ByteArray:
+def _as_shown(image: NDArray[Any], turn: int, mirrored: bool) -> NDArray[Any]:
     turned = np.rot90(image, -turn // 90)
     return turned[:, ::-1] if mirrored else turned
 

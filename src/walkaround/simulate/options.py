@@ -60,6 +60,11 @@ class SimulateOptions:
     """The camera stands and the object turns by arc_deg instead."""
     exposure: float = 1.0
     """Brightness; 0.1 is a dark room (the noise stays)."""
+    contrast_ev: float = 0.0
+    """How much stronger the key light is against other lamps and sky: 6 gives deep shadow and glare."""
+    exposures_ev: tuple[float, ...] = ()
+    """EV of the frames in turn, such as 0 3 for a video of alternating exposures; the sensor then clips hard.
+    None: one exposure, with a soft shoulder."""
     samples: int = 4
     """Rays a pixel at edges (with motion blur everywhere, spread over the exposure; at least 8 then)."""
     crf: int = 16
@@ -90,6 +95,9 @@ class SimulateOptions:
             (0 <= self.clutter <= 12, "clutter", "0 to 12"),
             (not (self.clutter and self.moving_object), "clutter", "0 when the object moves"),
             (0 < self.exposure <= 100, "exposure", "above 0, at most 100"),
+            (0 <= self.contrast_ev <= 20, "contrast_ev", "0 to 20"),
+            (len(self.exposures_ev) <= 8, "exposures_ev", "at most 8 numbers"),
+            (all(abs(ev) <= 20 for ev in self.exposures_ev), "exposures_ev", "-20 to 20 each"),
             (1 <= self.samples <= 256, "samples", "1 to 256"),
             (0 <= self.crf <= 51, "crf", "0 to 51"),
             (self.seed >= 0, "seed", "0 or more"),

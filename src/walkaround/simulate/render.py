@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from walkaround.simulate.motion import CameraPath
+from walkaround.simulate.options import SimulateOptions
 from walkaround.simulate.scene import Scene
 from walkaround.simulate.shading import find_edges, meet_faces, shade_pixels
 from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray, IntArray
@@ -17,6 +18,7 @@ class RenderedFrame:
     """A picture and its truth at the middle of the exposure."""
 
     image_srgb: ByteArray  # (H, W, 3)
+    radiance: Float32Array  # (H, W, 3) light before the sensor, in the scene's own unit
     depth: Float32Array  # (H, W) z in the camera, metres; 0 = nothing of the object
     mask: BoolArray  # (H, W)
     cam_from_room: FloatArray  # (4, 4)
@@ -73,7 +75,8 @@ def render_frame(
     depth = np.where(own, hits.depth, 0.0).reshape(shape).astype(np.float32)
     noise = np.random.default_rng([o.seed, 53, index])
     return RenderedFrame(
-        image_srgb=_expose(linear.reshape(*shape, 3), o.exposure, o.noise, noise),
+        image_srgb=_expose(linear.reshape(*shape, 3), o, index, noise),
+        radiance=linear.reshape(*shape, 3),
         depth=depth,
         mask=depth > 0,
         cam_from_room=cam_from_room,
@@ -147,18 +150,23 @@ def _shade(
         -room_from_cam @ cam_from_room[:3, 3], room_from_cam @ np.linalg.inv(K), shift, turn,
         scene.mesh.vertices, scene.mesh.normals, scene.mesh.faces, light[0], scene.lights[0].direction,
         light[1], np.array([scene.table_radius_m, float(scene.table_kind)]), scene.table_colors, scene.prints,
-        scene.owners, scene.colors, o.texture, o.symmetry, o.gloss, scene.room, o.plain_background,
-        scene.noise_seed,
+        scene.owners, scene.colors, o.texture, o.symmetry, o.gloss * 2.0 ** (0.5 * o.contrast_ev), scene.room,
+        o.plain_background, scene.noise_seed,
     )  # fmt: skip
     return patches
 
 
-def _expose(linear: Float32Array, exposure: float, noise: float, rng: np.random.Generator) -> ByteArray:
-    """Shot and read noise, then the sRGB curve with a soft shoulder."""
-    light = linear * np.float32(0.8 * exposure)
-    if noise > 0:
-        spread = np.float32(noise) * np.sqrt(0.15 + 0.85 * np.minimum(light, 1.0))
+def _expose(
+    linear: Float32Array, options: SimulateOptions, index: int, rng: np.random.Generator
+) -> ByteArray:
+    """Shot and read noise, then the sRGB curve: with a soft shoulder, or of alternating exposures without."""
+    turns = options.exposures_ev
+    ev = turns[index % len(turns)] if turns else 0.0
+    light = linear * np.float32(0.8 * options.exposure * 2.0**ev)
+    if options.noise > 0:
+        spread = np.float32(options.noise) * np.sqrt(0.15 + 0.85 * np.minimum(light, 1.0))
         light = light + spread * rng.standard_normal(light.shape, dtype=np.float32)
-    light = np.where(light > 0.6, 0.6 + 0.4 * (1 - np.exp(-(light - 0.6) / 0.4)), np.maximum(light, 0))
+    shoulder = light if turns else 0.6 + 0.4 * (1 - np.exp(-(light - 0.6) / 0.4))
+    light = np.where(light > 0.6, shoulder, np.maximum(light, 0))
     srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-6) ** (1 / 2.4) - 0.055)
     return np.rint(np.clip(srgb, 0, 1) * 255).astype(np.uint8)

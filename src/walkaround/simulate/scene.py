@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,14 +88,20 @@ def make_scene(options: SimulateOptions) -> Scene:
         _lamp(rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 0.8), np.array([0.8, 0.9, 1.0]) * 0.42, 0.25),
         _lamp(rng.uniform(0, 2 * np.pi), rng.uniform(1.1, 1.4), np.array([1.0, 1.0, 0.95]) * 0.3, 0.2),
     )
+    weak, strong = 2.0 ** (-0.5 * options.contrast_ev), 2.0 ** (0.5 * options.contrast_ev)
+    gains = (strong, weak, weak)
+    sky = _ambient(tracer, mesh, radius, side, table_colors.mean(axis=0))
     return Scene(
         options=options,
         mesh=mesh,
         object_mesh=alone,
         owners=owners,
         tracer=tracer,
-        lights=lights,
-        ambient=_ambient(tracer, mesh, radius, side, table_colors.mean(axis=0)),
+        lights=tuple(
+            dataclasses.replace(light, color=light.color * gain)
+            for light, gain in zip(lights, gains, strict=True)
+        ),
+        ambient=(sky[0] * weak, sky[1] * weak),
         table_radius_m=radius,
         table_kind=_KINDS[options.table],
         table_colors=table_colors,

@@ -14,13 +14,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 
 from walkaround.errors import OutputError, UsageError
 from walkaround.io.atomic import atomic_path, output_error, write_bytes, write_json
 from walkaround.io.locks import locked
+from walkaround.io.video_write import Mp4Writer
 from walkaround.simulate.motion import CameraPath, make_path
 from walkaround.simulate.options import SimulateOptions
 from walkaround.simulate.render import RenderedFrame, render_frame
@@ -136,7 +136,7 @@ def _plain_options(options: SimulateOptions) -> dict[str, Any]:
 def _finished(paths: SimulatedCapture, options: SimulateOptions) -> bool:
     record = _read_truth(paths.truth_dir)
     try:
-        same = record["options"] == _plain_options(options)
+        same = {**_plain_options(SimulateOptions()), **record["options"]} == _plain_options(options)
         names = [str(frame["image"]) for frame in record["frames"]]
     except (KeyError, TypeError):
         return False
@@ -228,7 +228,7 @@ def _write_frames(
     with (
         atomic_path(paths.video_path) as temporary,
         ThreadPoolExecutor(max(1, num_threads)) as pool,
-        _Encoder(temporary, o, rate) as encoder,
+        Mp4Writer(temporary, o.size, rate, crf=o.crf) as encoder,
     ):
         for first in range(0, o.num_frames, 8):  # bounded: eight frames in memory
             numbers = range(first, min(first + 8, o.num_frames))
@@ -281,57 +281,3 @@ def _write_mesh(path: Path, scene: Scene) -> None:
     lines += [f"property double {a}" for a in "xyz"] + [f"property float n{a}" for a in "xyz"]
     lines += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", ""]
     write_bytes(path, "\n".join(lines).encode() + vertices.tobytes() + faces.tobytes())
-
-
-class _Encoder:
-    """H.264 with one thread, so that the same pictures give the same bytes; BT.709, 4:2:0."""
-
-    def __init__(self, path: Path, options: SimulateOptions, rate: Fraction) -> None:
-        self._container = av.open(str(path), "w", format="mp4")
-        self._stream = self._container.add_stream("libx264", rate=rate)
-        self._stream.width, self._stream.height = options.size
-        self._stream.pix_fmt = "yuv420p"
-        context = self._stream.codec_context
-        context.thread_count = 1
-        context.colorspace, context.color_range = 1, 1
-        context.color_primaries, context.color_trc = 1, 1
-        # x264's adaptive quantisation gives other bytes about once in 30 runs, even with one thread
-        self._stream.options = {
-            "crf": str(options.crf), "preset": "medium", "threads": "1", "x264-params": "aq-mode=0",
-        }  # fmt: skip
-
-    def __enter__(self) -> _Encoder:
-        return self
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        try:
-            if kind is None:
-                for packet in self._stream.encode():
-                    self._container.mux(packet)
-        finally:
-            self._container.close()
-
-    def add(self, image_srgb: ByteArray) -> None:
-        """Append one picture."""
-        frame = av.VideoFrame.from_ndarray(_to_yuv420(image_srgb), format="yuv420p")
-        frame.colorspace, frame.color_range = 1, 1
-        for packet in self._stream.encode(frame):
-            self._container.mux(packet)
-
-
-def _to_yuv420(image_srgb: ByteArray) -> ByteArray:
-    """Planes (3/2 H, W) of BT.709, limited range, chroma sited left.
-
-    libswscale's result depends on where the arrays lie in memory; this one does not.
-    """
-    height, width = image_srgb.shape[:2]
-    r, g, b = np.moveaxis(image_srgb.astype(np.float32), 2, 0)
-    luma = 0.2126 * r + 0.7152 * g + 0.0722 * b
-    planes = [16 + luma * (219 / 255)]
-    for channel, scale in ((b, 1.8556), (r, 1.5748)):
-        chroma = (channel - luma) * (224 / 255 / scale)
-        rows = 0.5 * (chroma[::2] + chroma[1::2])
-        left = np.concatenate([rows[:, :1], rows[:, 1:-1:2]], axis=1)
-        planes.append(128 + 0.5 * rows[:, ::2] + 0.25 * (left + rows[:, 1::2]))
-    flat = np.concatenate([plane.ravel() for plane in planes])
-    return np.clip(np.rint(flat), 0, 255).astype(np.uint8).reshape(height * 3 // 2, width)

@@ -1,0 +1,1 @@
+"""The network that merges a window of alternating exposures (extra ``torch``)."""

@@ -1,0 +1,1 @@
+"""Training of the network from radiance images, anywhere (extra ``torch``)."""
