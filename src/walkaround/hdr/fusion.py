@@ -6,7 +6,6 @@ The reference in the middle of the window says where everything is. Its neighbou
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from walkaround.errors import InputError
 from walkaround.hdr.clip import Exposed, Fused, FuseWindow
-from walkaround.hdr.motion import Motion, bridge, find_motion, warp
+from walkaround.hdr.motion import Motion, bridge, find_motion, settle, warp
 from walkaround.hdr.noise import ExposureTable, NoiseModel, exposure_table
 from walkaround.hdr.response import Response
 from walkaround.types import Float32Array
@@ -110,12 +109,10 @@ def lay_over(window: Sequence[Exposed], response: Response, options: FusionOptio
         and window[i].exposure == window[j].exposure < reference.exposure
     }
     for i, j in sorted(pairs):
-        flows = bridge(
+        motions[i], motions[j] = bridge(
             small[middle], motions[i], motions[j],
             reference_exposure=reference.exposure, exposure=window[i].exposure, time=(middle - i) / (j - i),
         )  # fmt: skip
-        for k, flow in zip((i, j), flows, strict=True):
-            motions[k] = dataclasses.replace(motions[k], flow=flow)
     return [_neighbour(reference, window[i], small[middle], motions[i], options) for i in others]
 
 
@@ -124,6 +121,7 @@ def _neighbour(
 ) -> Neighbour:
     """Compare a frame that was laid over the reference with it, and bring both to the frames' own size."""
     longest = max(reference.exposure, frame.exposure)
+    motion = settle(light, motion, longest)
     moved = warp(motion.light, motion.flow)
     alike = _alike(
         light * longest, moved * longest, reference.exposure / longest, frame.exposure / longest, options

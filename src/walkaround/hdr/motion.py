@@ -7,6 +7,7 @@ shorter exposure, before and after it, are followed into each other and their wa
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import cv2
@@ -71,25 +72,46 @@ def bridge(
     reference_exposure: float,
     exposure: float,
     time: float,
-) -> tuple[Float32Array, Float32Array]:
-    """Take the motion where the reference is saturated from two frames of a shorter exposure around it.
+) -> tuple[Motion, Motion]:
+    """Improve the motion of two frames of one shorter exposure around the reference by each other.
+
+    Their flow into each other, divided by time, is taken where the reference is saturated, and elsewhere
+    where it explains the reference better.
 
     Parameters
     ----------
     time
         Of the reference between the two, 0..1.
-
-    Returns
-    -------
-    The flows (H, W, 2) to put in the place of those of ``before`` and ``after``.
     """
     first, second = as_recorded(before.light, exposure), as_recorded(after.light, exposure)
     way, _ = _follow(first, second)
     start = warp(way, -np.float32(time) * way)  # the point of `before` that passes here at `time`
-    blind = (as_recorded(reference, reference_exposure) >= _SATURATED).astype(np.float32)
-    share = cv2.GaussianBlur(cv2.dilate(blind, np.ones((3, 3), np.uint8)), (0, 0), 2.0)[..., None]
-    back, on = -np.float32(time) * start, np.float32(1.0 - time) * start
-    return before.flow + share * (back - before.flow), after.flow + share * (on - after.flow)
+    here = as_recorded(reference, reference_exposure)
+    blind = cv2.dilate((here >= _SATURATED).astype(np.float32), np.ones((3, 3), np.uint8))
+    share = cv2.GaussianBlur(blind, (0, 0), 2.0)
+    found = []
+    for motion, part in ((before, np.float32(-time)), (after, np.float32(1.0 - time))):
+        between = part * start
+        mixed = motion.flow + share[..., None] * (between - motion.flow)
+        found.append(_best(here, motion, as_recorded(motion.light, reference_exposure), (mixed, between)))
+    return found[0], found[1]
+
+
+def settle(reference: Float32Array, motion: Motion, longest: float) -> Motion:
+    """Let what is seen past a moving thing keep the camera's motion where the flow cannot explain it."""
+    here = as_recorded(reference, longest)
+    return _best(here, motion, as_recorded(motion.light, longest), (motion.flow, np.zeros_like(motion.flow)))
+
+
+def _best(
+    here: ByteArray, motion: Motion, moved: ByteArray, flows: tuple[Float32Array, Float32Array]
+) -> Motion:
+    """Take the first flow, or the second where it explains the reference clearly better."""
+    costs = [_mismatch(here, np.asarray(warp(moved, flow))) for flow in flows]  # type: ignore[arg-type]
+    other = cv2.medianBlur((costs[1] < 0.8 * costs[0] - 1.0).astype(np.uint8), 5).astype(bool)
+    flow = np.where(other[..., None], flows[1], flows[0])
+    steadiness = np.where(other, np.float32(1.0), motion.steadiness)
+    return dataclasses.replace(motion, flow=flow, steadiness=steadiness)
 
 
 def warp(image: Float32Array, flow: Float32Array, interpolation: int = cv2.INTER_LINEAR) -> Float32Array:
