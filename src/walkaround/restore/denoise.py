@@ -1,0 +1,107 @@
+"""Noise: pairs of pictures with more noise and with other noise, and non-local means as the base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from walkaround.restore.classical import NLM_HALO_PX, nlm
+from walkaround.restore.options import PairsOptions
+from walkaround.restore.pairs import Corrector, Pair, correct, learn
+from walkaround.restore.tensors import to_array, to_tensor
+from walkaround.types import Float32Array
+
+RECORRUPTION = 0.5
+"""How much noise is added to the input, as a share of the noise that is there."""
+LEARN_PX = 512 * 512
+"""Of a larger picture, parts of this many pixels together are learned from."""
+_PART_PX = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Progress of a fast restoration: the share done, and a way to draw the picture as it is."""
+
+    share: float
+    loss: float
+    picture: Callable[[], Float32Array]
+
+
+Listen = Callable[[Told], None]
+
+
+def denoise_by_pairs(
+    image: Float32Array,
+    sigma: float,
+    *,
+    options: PairsOptions,
+    seed: int = 0,
+    device: str = "cpu",
+    tile_px: int = 512,
+    listen: Listen = lambda _: None,
+) -> Float32Array:
+    """Denoise (H, W, C) with white noise of deviation ``sigma``; no truth, no other pictures.
+
+    Two pictures are made of the noisy one, ``y + a n`` and ``y - n / a`` with new noise ``n`` as strong as
+    the old: their errors are independent, so a network that draws the second from the first learns the
+    clean one. Source: Pang et al., "Recorrupted-to-Recorrupted", CVPR 2021. What is new here is the base,
+    non-local means of the first, which makes a minute on a processor enough.
+    """
+    source = np.random.default_rng(seed)
+    pairs = [
+        _recorrupted(part, sigma, source)
+        for _ in range(max(1, -(-options.draws // max(1, len(_parts(image, 0))))))
+        for part in _parts(image, seed)
+    ]
+    base = nlm_tiled(image, sigma, tile_px)
+
+    def watch(iteration: int, share: float, loss: float, network: Corrector) -> None:
+        def picture() -> Float32Array:
+            return _apply(network, image, base, 1, device, tile_px)
+
+        listen(Told(share=share, loss=loss, picture=picture))
+
+    network = learn(pairs, options=options, seed=seed, device=device, watch=watch)
+    return _apply(network, image, base, 4, device, tile_px)
+
+
+def _apply(
+    network: Corrector, image: Float32Array, base: Float32Array, turns: int, device: str, tile_px: int
+) -> Float32Array:
+    done = correct(network, to_tensor(base), to_tensor(image), turns=turns, tile_px=tile_px, device=device)
+    return np.clip(to_array(done), 0, 1)
+
+
+def _recorrupted(image: Float32Array, sigma: float, source: np.random.Generator) -> Pair:
+    added = (sigma * source.standard_normal(image.shape)).astype(np.float32)
+    worse = image + RECORRUPTION * added
+    base = nlm(worse, sigma * float(np.hypot(1, RECORRUPTION)))
+    return Pair(base=to_tensor(base), extra=to_tensor(worse), target=to_tensor(image - added / RECORRUPTION))
+
+
+def _parts(image: Float32Array, seed: int) -> list[Float32Array]:
+    """Return the picture, or squares from all over it when it is large."""
+    height, width = image.shape[:2]
+    if height * width <= 2 * LEARN_PX:
+        return [image]
+    source = np.random.default_rng(seed)
+    count, side = LEARN_PX // _PART_PX**2, min(_PART_PX, height, width)
+    tops = source.integers(0, height - side + 1, 2 * count)
+    lefts = source.integers(0, width - side + 1, 2 * count)
+    return [image[t : t + side, c : c + side] for t, c in zip(tops, lefts, strict=True)]
+
+
+def nlm_tiled(image: Float32Array, sigma: float, tile_px: int = 512) -> Float32Array:
+    """Non-local means in bounded memory, the same as of the whole picture but at its border."""
+    height, width = image.shape[:2]
+    out = np.empty(image.shape, np.float32)
+    for top in range(0, height, tile_px):
+        for left in range(0, width, tile_px):
+            first = max(0, top - NLM_HALO_PX), max(0, left - NLM_HALO_PX)
+            tile = image[first[0] : top + tile_px + NLM_HALO_PX, first[1] : left + tile_px + NLM_HALO_PX]
+            done = nlm(np.ascontiguousarray(tile), sigma)[top - first[0] :, left - first[1] :]
+            target = out[top : top + tile_px, left : left + tile_px]
+            target[:] = done[: target.shape[0], : target.shape[1]]
+    return out
