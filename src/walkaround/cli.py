@@ -36,6 +36,7 @@ _COMMANDS = {
     "evaluate": "compare a sequence with the truth",
     "view": "look at a sequence or a dataset in the browser, accept and reject",
     "masks": "mask one object in a folder of photos, without cameras",
+    "restore": "denoise, inpaint, upscale, deblur or dejpeg pictures with an untrained network",
     "models": "list the learned mask models that can be named",
 }
 
@@ -48,6 +49,7 @@ _AFTER_INTERRUPT = {
     "export": "the scenes before are written; --overwrite writes them again",
     "shard": "the same command continues after the last finished shard",
     "unshard": "the same command continues after the last finished scene",
+    "restore": "the same command continues after the last finished picture",
     "report": "the same command keeps the pages that are there",
 }
 

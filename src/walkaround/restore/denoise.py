@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 
 from walkaround.restore.classical import NLM_HALO_PX, nlm
 from walkaround.restore.options import PairsOptions
 from walkaround.restore.pairs import Corrector, Pair, correct, learn
+from walkaround.restore.progress import Listen, Told, unheard
+from walkaround.restore.randomness import own_source
 from walkaround.restore.tensors import to_array, to_tensor
 from walkaround.types import Float32Array
 
@@ -20,18 +19,6 @@ LEARN_PX = 512 * 512
 _PART_PX = 256
 
 
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """Progress of a fast restoration: the share done, and a way to draw the picture as it is."""
-
-    share: float
-    loss: float
-    picture: Callable[[], Float32Array]
-
-
-Listen = Callable[[Told], None]
-
-
 def denoise_by_pairs(
     image: Float32Array,
     sigma: float,
@@ -40,7 +27,7 @@ def denoise_by_pairs(
     seed: int = 0,
     device: str = "cpu",
     tile_px: int = 512,
-    listen: Listen = lambda _: None,
+    listen: Listen = unheard,
 ) -> Float32Array:
     """Denoise (H, W, C) with white noise of deviation ``sigma``; no truth, no other pictures.
 
@@ -49,7 +36,7 @@ def denoise_by_pairs(
     clean one. Source: Pang et al., "Recorrupted-to-Recorrupted", CVPR 2021. What is new here is the base,
     non-local means of the first, which makes a minute on a processor enough.
     """
-    source = np.random.default_rng(seed)
+    source = own_source(seed)
     pairs = [
         _recorrupted(part, sigma, source)
         for _ in range(max(1, -(-options.draws // max(1, len(_parts(image, 0))))))
@@ -86,7 +73,7 @@ def _parts(image: Float32Array, seed: int) -> list[Float32Array]:
     height, width = image.shape[:2]
     if height * width <= 2 * LEARN_PX:
         return [image]
-    source = np.random.default_rng(seed)
+    source = own_source(seed)
     count, side = LEARN_PX // _PART_PX**2, min(_PART_PX, height, width)
     tops = source.integers(0, height - side + 1, 2 * count)
     lefts = source.integers(0, width - side + 1, 2 * count)

@@ -124,8 +124,10 @@ def learn(
         nn.utils.clip_grad_norm_(network.parameters(), 0.05)
         optimiser.param_groups[0]["lr"] = options.learning_rate * max(0.02, min(1.0, 2 - 2 * share))
         optimiser.step()
-        spent = (time.process_time() - began) / options.seconds
-        share = min(1.0, iteration / options.iterations if options.iterations else spent)
+        if options.seconds > 0:
+            share = min(1.0, (time.process_time() - began) / options.seconds)
+        else:
+            share = iteration / max(1, options.iterations)
         if iteration % 10 == 0 or share == 1:
             watch(iteration, share, float(loss.detach()), network)
     return network.eval()
