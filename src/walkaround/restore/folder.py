@@ -21,6 +21,7 @@ from walkaround.io.image import PHOTO_SUFFIXES, natural_order, read_file
 from walkaround.restore.options import RestoreOptions, Task
 from walkaround.restore.picture import Picture, decode_picture, read_picture, write_picture
 from walkaround.restore.progress import Told
+from walkaround.types import Float32Array
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +174,7 @@ def _restore_one(
     from walkaround.restore.restore import restore_picture
 
     picture = decode_picture(data, str(path))
+    clean = None if truth is None else _read_truth(truth, picture, task, options)
     log: list[dict[str, float]] = []
 
     def log_and_tell(told: Told) -> None:
@@ -188,13 +190,13 @@ def _restore_one(
         "size": [restored.image.shape[1], restored.image.shape[0]],
         **restored.facts,
     }
-    if truth is not None:
-        facts.update(_psnr(picture, restored.image, truth))
+    if clean is not None:
+        facts.update(_psnr(picture, restored.image, clean))
     write_picture(out / f"{path.stem}.png", _finished(picture, restored.image, task, options))
     write_json(out / f"{path.stem}.json", {**record, "version": __version__, **facts, "log": log})
 
 
-def _finished(picture: Picture, image: Any, task: Task, options: RestoreOptions) -> Picture:
+def _finished(picture: Picture, image: Float32Array, task: Task, options: RestoreOptions) -> Picture:
     """Return the result as a picture: what was transparent because it was missing no longer is."""
     result = picture.with_image(image)
     filled = task == "inpaint" and options.mask is None
@@ -210,14 +212,22 @@ def _truth_of(truth: Path | None, path: Path) -> Path | None:
     return matches[0]
 
 
-def _psnr(picture: Picture, image: Any, truth: Path) -> dict[str, float]:
+def _read_truth(truth: Path, picture: Picture, task: Task, options: RestoreOptions) -> Float32Array:
+    """Read the clean picture, before any work is done for it."""
     known = read_picture(truth).image
-    if known.shape != image.shape:
+    scale = options.factor if task == "upscale" else 1
+    height, width, channels = picture.image.shape
+    if known.shape != (height * scale, width * scale, channels):
+        result = f"{width * scale} x {height * scale} px of {channels} channels"
+        seen = f"{known.shape[1]} x {known.shape[0]} px of {known.shape[2]}"
         raise UsageError(
-            f"--truth {truth} is {known.shape}, the result {image.shape} (rows, columns, channels)."
+            f"--truth {truth} has {seen}, the result {result}. Pass the picture that belongs to it."
         )
+    return known
 
-    def value(other: Any) -> float:
+
+def _psnr(picture: Picture, image: Float32Array, known: Float32Array) -> dict[str, float]:
+    def value(other: Float32Array) -> float:
         return round(float(-10 * np.log10(max(float(np.square(other - known).mean()), 1e-12))), 3)
 
     facts = {"psnr_db": value(image)}
