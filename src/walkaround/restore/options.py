@@ -48,6 +48,8 @@ class PairsOptions:
     """Pairs of pictures to make, where they are drawn by chance."""
     learning_rate: float = 2e-3
     """Of Adam, falling to nothing over the second half."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the numbers while it learns; auto takes bfloat16 where the processor computes with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
