@@ -5,8 +5,8 @@ DATA is the folder of captures with ``restore/set9``. Each picture, task and see
 PSNR is of 0..1, clipped; of luminance where the table says Y. One thread; the seconds are CPU time of the
 process, with everything: classical estimates, learning, drawing.
 
-Tasks: denoise (sigma 25, clipped to 0..1 as in the paper), inpaint50 (half of the pixels missing), text (words
-over the picture), upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of
+Tasks: denoise (sigma 25, clipped to 0..1 as in the paper), inpaint50 (half of the pixels missing), text
+(words over it), upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of
 sigma 2, dejpeg (quality 10). ``paper`` lets the paper's network denoise a crop of one picture beside ours.
 """
 
