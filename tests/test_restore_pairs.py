@@ -162,3 +162,66 @@ def test_its_random_numbers_are_no_one_elses() -> None:
 
     assert not np.allclose(own_source(3).standard_normal(8), np.random.default_rng(3).standard_normal(8))
     assert np.array_equal(own_source(3).standard_normal(8), own_source(3).standard_normal(8))
+
+
+@pytest.mark.parametrize("size_hw", [(40, 40), (513, 100), (700, 1030)])
+def test_tiles_cover_each_pixel_once(size_hw: tuple[int, int]) -> None:
+    from walkaround.restore.tiles import tiles
+
+    count, numbers = np.zeros(size_hw, int), np.arange(size_hw[0] * size_hw[1]).reshape(size_hw)
+    for tile in tiles(size_hw, halo_px=24, tile_px=256):
+        count[tile.target] += 1
+        np.testing.assert_array_equal(numbers[tile.outer][tile.inner], numbers[tile.target])
+    assert (count == 1).all()
+
+
+def test_large_pictures_are_learned_from_in_parts() -> None:
+    from walkaround.restore.tiles import LEARN_PX, learning_parts
+
+    assert learning_parts((512, 768), 0) == [(slice(0, 512), slice(0, 768))]
+    parts = learning_parts((4000, 6000), 0)
+    covered = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in parts)
+    assert LEARN_PX <= covered <= 2 * LEARN_PX
+    assert all(rows.start % 8 == 0 and rows.stop <= 4000 and columns.stop <= 6000 for rows, columns in parts)
+    assert learning_parts((4000, 6000), 1) != parts
+
+
+def test_filling_in_tiles_leaves_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a slope, which any triangles between pixels keep; those of a grid are not unique."""
+    rows, columns = np.mgrid[:150, :160]
+    truth = np.stack([rows / 150, (rows + columns) / 400], -1).astype(np.float32)
+    known = np.random.default_rng(0).random(truth.shape[:2]) > 0.5
+    known[60:90, 70:110] = False
+    from walkaround.restore import classical, tiles
+
+    def small(size_hw: tuple[int, int], *, halo_px: int, tile_px: int) -> object:
+        return tiles.tiles(size_hw, halo_px=16, tile_px=50)
+
+    monkeypatch.setattr(classical, "tiles", small)
+    filled = fill_missing(truth * known[..., None], known)
+    np.testing.assert_allclose(filled[8:-8, 8:-8], truth[8:-8, 8:-8], atol=0.02)
+
+
+def test_wiener_and_shifts_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel of no symmetry; blocks that begin where they should."""
+    from walkaround.restore import deblur, dejpeg, tiles
+    from walkaround.restore.jpeg import Jpeg, tables_of_quality
+    from walkaround.restore.operators import Convolution, motion_kernel
+    from walkaround.restore.tensors import to_tensor
+
+    blur = Convolution(torch.from_numpy(motion_kernel(7, 30)))
+    truth = to_tensor(scene(200, 210))
+    y, jpeg = blur(truth), Jpeg(tables_of_quality(20))
+    filtered, averaged = deblur._filtered(y, blur, 0.01), dejpeg.average_of_shifts(y, jpeg)
+    assert psnr(filtered[0].numpy(), truth.numpy()) > psnr(y.numpy(), truth.numpy()) + 2
+
+    def small(size_hw: tuple[int, int], *, halo_px: int, tile_px: int = 64) -> object:
+        return tiles.tiles(size_hw, halo_px=halo_px, tile_px=64)
+
+    monkeypatch.setattr(deblur, "tiles", small)
+    monkeypatch.setattr(dejpeg, "tiles", small)
+    in_tiles = deblur._filtered_in_tiles(y, blur, 0.01)
+    for one, other in zip(in_tiles, filtered, strict=True):
+        inside = (..., slice(8, -8), slice(8, -8))
+        torch.testing.assert_close(one[inside], other[inside], atol=0.03, rtol=0)
+    torch.testing.assert_close(dejpeg._averaged_in_tiles(y, jpeg), averaged, atol=1e-4, rtol=0)

@@ -6,13 +6,16 @@ Pictures here are (H, W, C) float32 arrays of 0..1.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import cv2
 import numpy as np
 
+from walkaround.restore.tiles import tiles
 from walkaround.types import BoolArray, Float32Array
 
 NLM_REACH_PX = 10
+_FILL_HALO_PX = 64
 NLM_HALO_PX = NLM_REACH_PX + 4
 """How far a pixel's result depends on others."""
 
@@ -85,25 +88,26 @@ def fill_missing(image: Float32Array, known: BoolArray) -> Float32Array:
     known
         (H, W); at least one is.
     """
-    smooth = _push_pull(image, known)
-    if known.sum() < 4:
-        return np.where(known[..., None], image, smooth)
+    filled = np.asarray(_push_pull(image, known), np.float32)
+    for tile in tiles((image.shape[0], image.shape[1]), halo_px=_FILL_HALO_PX, tile_px=1024):
+        part = _between(image[tile.outer], known[tile.outer])[tile.inner]
+        target = filled[tile.target]
+        target[~np.isnan(part)] = part[~np.isnan(part)]
+    return filled
+
+
+def _between(image: Float32Array, known: BoolArray) -> Float32Array:
+    """Return (H, W, C): missing pixels linear between the nearest known ones, NaN elsewhere."""
     from scipy.interpolate import LinearNDInterpolator
     from scipy.spatial import QhullError
 
+    values = np.full(image.shape, np.nan, np.float32)
     rim = cv2.dilate((~known).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    places = np.argwhere(known & rim)
-    missing = np.argwhere(~known)
-    if len(places) < 4 or not len(missing):
-        return np.where(known[..., None], image, smooth)
-    filled = image.copy()
-    try:
-        values = LinearNDInterpolator(places, image[tuple(places.T)])(missing)
-    except QhullError:  # all known pixels lie on a line
-        values = np.full((len(missing), image.shape[2]), np.nan)
-    values = np.where(np.isnan(values), smooth[tuple(missing.T)], values)
-    filled[tuple(missing.T)] = values
-    return np.asarray(filled, np.float32)
+    places, missing = np.argwhere(known & rim), np.argwhere(~known)
+    if len(places) >= 4 and len(missing):
+        with suppress(QhullError):  # all known pixels lie on a line
+            values[tuple(missing.T)] = LinearNDInterpolator(places, image[tuple(places.T)])(missing)
+    return values
 
 
 def _push_pull(image: Float32Array, known: BoolArray) -> Float32Array:

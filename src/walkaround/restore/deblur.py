@@ -19,6 +19,7 @@ from walkaround.restore.progress import Listen, Told, unheard
 from walkaround.restore.randomness import own_source
 from walkaround.restore.solver import solve_prior
 from walkaround.restore.tensors import to_array, to_tensor
+from walkaround.restore.tiles import TILE_PX, learning_parts, tiles
 from walkaround.types import Float32Array
 
 STRENGTHS = (1.0, 0.3, 3.0)
@@ -92,16 +93,12 @@ def deblur_by_pairs(
         )
     y, sigma = to_tensor(image), max(sigma, _LEAST_SIGMA)
     noise = torch.Generator().manual_seed(int(own_source(seed).integers(2**62)))
-    pairs = []
-    for factor in SMALLER:
-        target = Downsample(factor)(y)
-        if min(target.shape[-2:]) < max(max(kernel.shape) + 8, 24):
-            continue
-        for _ in range(DRAWS):
-            worse = blur(target) + sigma * torch.randn(target.shape, generator=noise)
-            base, extra = _filtered(worse, blur, sigma)
-            pairs.append(Pair(base=base, extra=extra, target=target))
-    base, extra = _filtered(y, blur, sigma)
+    pairs = [
+        pair
+        for part in learning_parts((image.shape[0], image.shape[1]), seed)
+        for pair in _pairs(y[..., *part], blur, sigma, noise)
+    ]
+    base, extra = _filtered_in_tiles(y, blur, sigma)
 
     def watch(iteration: int, share: float, loss: float, network: Corrector) -> None:
         def draw() -> Float32Array:
@@ -111,6 +108,31 @@ def deblur_by_pairs(
 
     network = learn(pairs, options=options, seed=seed, device=device, watch=watch)
     return to_array(correct(network, base, extra, device=device).clamp(0, 1))
+
+
+def _pairs(y: Tensor, blur: Convolution, sigma: float, noise: torch.Generator) -> list[Pair]:
+    """Blur smaller sizes of (1, C, H, W) once more."""
+    pairs = []
+    for factor in SMALLER:
+        target = Downsample(factor)(y)
+        if min(target.shape[-2:]) < max(max(blur.kernel.shape) + 8, 24):
+            continue
+        for _ in range(DRAWS):
+            worse = blur(target) + sigma * torch.randn(target.shape, generator=noise)
+            base, extra = _filtered(worse, blur, sigma)
+            pairs.append(Pair(base=base, extra=extra, target=target))
+    return pairs
+
+
+def _filtered_in_tiles(y: Tensor, blur: Convolution, sigma: float) -> tuple[Tensor, Tensor]:
+    """Filter a large picture in pieces, with a halo over which the end of a piece has faded away."""
+    halo = 64 + 4 * max(blur.kernel.shape)
+    base = torch.empty_like(y)
+    extra = torch.empty(1, y.shape[1] * len(STRENGTHS), *y.shape[-2:])
+    for tile in tiles((y.shape[-2], y.shape[-1]), halo_px=halo, tile_px=2 * TILE_PX):
+        done = _filtered(y[..., *tile.outer], blur, sigma)
+        base[..., *tile.target], extra[..., *tile.target] = (part[..., *tile.inner] for part in done)
+    return base, extra
 
 
 def _filtered(y: Tensor, blur: Convolution, sigma: float) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from walkaround.restore.options import PairsOptions
 from walkaround.restore.pairs import Corrector, Pair, correct, learn
 from walkaround.restore.progress import Listen, Told, unheard
 from walkaround.restore.tensors import to_array, to_tensor
+from walkaround.restore.tiles import learning_parts, tiles
 from walkaround.types import Float32Array
 
 SMALLER = (2, 3)
@@ -58,16 +59,12 @@ def dejpeg_by_pairs(
 ) -> Float32Array:
     """Take the traces of JPEG from (H, W, C), the decoded file with these tables."""
     y, operator = to_tensor(image), Jpeg(tables)
-    pairs = []
-    for factor in SMALLER:
-        small = Downsample(factor)(y).clamp(0, 1)
-        for down, across in OFFSETS:
-            target = small[..., down:, across:]
-            if min(target.shape[-2:]) >= 24:
-                worse = compress(target, operator)
-                base = average_of_shifts(worse, operator)
-                pairs.append(Pair(base=base, extra=_seen(worse), target=target))
-    base, extra = average_of_shifts(y, operator), _seen(y)
+    pairs = [
+        pair
+        for part in learning_parts((image.shape[0], image.shape[1]), seed)
+        for pair in _pairs(y[..., *part], operator)
+    ]
+    base, extra = _averaged_in_tiles(y, operator), _seen(y)
     if not pairs:  # too small to learn from
         return to_array(base.clamp(0, 1))
 
@@ -78,6 +75,28 @@ def dejpeg_by_pairs(
         listen(Told(share=share, loss=loss, picture=lambda: finish(network, 1)))
 
     return finish(learn(pairs, options=options, seed=seed, device=device, watch=watch), 4)
+
+
+def _pairs(y: Tensor, operator: Jpeg) -> list[Pair]:
+    """Compress smaller sizes of (1, C, H, W) once more."""
+    pairs = []
+    for factor in SMALLER:
+        small = Downsample(factor)(y).clamp(0, 1)
+        for down, across in OFFSETS:
+            target = small[..., down:, across:]
+            if min(target.shape[-2:]) >= 24:
+                worse = compress(target, operator)
+                base = average_of_shifts(worse, operator)
+                pairs.append(Pair(base=base, extra=_seen(worse), target=target))
+    return pairs
+
+
+def _averaged_in_tiles(y: Tensor, operator: Jpeg) -> Tensor:
+    """Average shifts in pieces that begin where blocks of colour do."""
+    out = torch.empty_like(y)
+    for tile in tiles((y.shape[-2], y.shape[-1]), halo_px=32):
+        out[..., *tile.target] = average_of_shifts(y[..., *tile.outer], operator)[..., *tile.inner]
+    return out
 
 
 def _seen(y: Tensor) -> Tensor:

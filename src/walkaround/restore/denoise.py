@@ -10,13 +10,11 @@ from walkaround.restore.pairs import Corrector, Pair, correct, learn
 from walkaround.restore.progress import Listen, Told, unheard
 from walkaround.restore.randomness import own_source
 from walkaround.restore.tensors import to_array, to_tensor
+from walkaround.restore.tiles import TILE_PX, learning_parts, tiles
 from walkaround.types import Float32Array
 
 RECORRUPTION = 0.5
 """How much noise is added to the input, as a share of the noise that is there."""
-LEARN_PX = 512 * 512
-"""Of a larger picture, parts of this many pixels together are learned from."""
-_PART_PX = 256
 
 
 def denoise_by_pairs(
@@ -26,7 +24,7 @@ def denoise_by_pairs(
     options: PairsOptions,
     seed: int = 0,
     device: str = "cpu",
-    tile_px: int = 512,
+    tile_px: int = TILE_PX,
     listen: Listen = unheard,
 ) -> Float32Array:
     """Denoise (H, W, C) with white noise of deviation ``sigma``; no truth, no other pictures.
@@ -37,11 +35,9 @@ def denoise_by_pairs(
     non-local means of the first, which makes a minute on a processor enough.
     """
     source = own_source(seed)
-    pairs = [
-        _recorrupted(part, sigma, source)
-        for _ in range(max(1, -(-options.draws // max(1, len(_parts(image, 0))))))
-        for part in _parts(image, seed)
-    ]
+    parts = learning_parts((image.shape[0], image.shape[1]), seed)
+    repeats = -(-options.draws // len(parts))
+    pairs = [_recorrupted(image[part], sigma, source) for _ in range(max(1, repeats)) for part in parts]
     base = nlm_tiled(image, sigma, tile_px)
 
     def watch(iteration: int, share: float, loss: float, network: Corrector) -> None:
@@ -58,7 +54,7 @@ def _apply(
     network: Corrector, image: Float32Array, base: Float32Array, turns: int, device: str, tile_px: int
 ) -> Float32Array:
     done = correct(network, to_tensor(base), to_tensor(image), turns=turns, tile_px=tile_px, device=device)
-    return np.clip(to_array(done), 0, 1)
+    return to_array(done.clamp_(0, 1))
 
 
 def _recorrupted(image: Float32Array, sigma: float, source: np.random.Generator) -> Pair:
@@ -68,27 +64,9 @@ def _recorrupted(image: Float32Array, sigma: float, source: np.random.Generator)
     return Pair(base=to_tensor(base), extra=to_tensor(worse), target=to_tensor(image - added / RECORRUPTION))
 
 
-def _parts(image: Float32Array, seed: int) -> list[Float32Array]:
-    """Return the picture, or squares from all over it when it is large."""
-    height, width = image.shape[:2]
-    if height * width <= 2 * LEARN_PX:
-        return [image]
-    source = own_source(seed)
-    count, side = LEARN_PX // _PART_PX**2, min(_PART_PX, height, width)
-    tops = source.integers(0, height - side + 1, 2 * count)
-    lefts = source.integers(0, width - side + 1, 2 * count)
-    return [image[t : t + side, c : c + side] for t, c in zip(tops, lefts, strict=True)]
-
-
-def nlm_tiled(image: Float32Array, sigma: float, tile_px: int = 512) -> Float32Array:
+def nlm_tiled(image: Float32Array, sigma: float, tile_px: int = TILE_PX) -> Float32Array:
     """Non-local means in bounded memory, the same as of the whole picture but at its border."""
-    height, width = image.shape[:2]
     out = np.empty(image.shape, np.float32)
-    for top in range(0, height, tile_px):
-        for left in range(0, width, tile_px):
-            first = max(0, top - NLM_HALO_PX), max(0, left - NLM_HALO_PX)
-            tile = image[first[0] : top + tile_px + NLM_HALO_PX, first[1] : left + tile_px + NLM_HALO_PX]
-            done = nlm(np.ascontiguousarray(tile), sigma)[top - first[0] :, left - first[1] :]
-            target = out[top : top + tile_px, left : left + tile_px]
-            target[:] = done[: target.shape[0], : target.shape[1]]
+    for tile in tiles((image.shape[0], image.shape[1]), halo_px=NLM_HALO_PX, tile_px=tile_px):
+        out[tile.target] = nlm(np.ascontiguousarray(image[tile.outer]), sigma)[tile.inner]
     return out

@@ -14,6 +14,7 @@ from walkaround.restore.progress import Listen, Told, unheard
 from walkaround.restore.randomness import own_source
 from walkaround.restore.solver import Step, solve_prior
 from walkaround.restore.tensors import to_array, to_tensor
+from walkaround.restore.tiles import learning_parts
 from walkaround.types import BoolArray, Float32Array
 
 HOLE_RADIUS_PX = 8
@@ -53,7 +54,9 @@ def inpaint_by_pairs(
     check_known(known)
     source = own_source(seed)
     mask = to_tensor(known[..., None].astype(np.float32))
-    pairs = [_hidden(image, known, source) for _ in range(options.draws)]
+    parts = learning_parts(known.shape, seed)
+    repeats = max(1, -(-options.draws // len(parts)))
+    pairs = [_hidden(image[part], known[part], source) for _ in range(repeats) for part in parts]
     base = to_tensor(fill_missing(image, known))
 
     def finish(network: Corrector, turns: int) -> Float32Array:

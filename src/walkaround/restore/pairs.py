@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from walkaround.restore.options import PairsOptions
+from walkaround.restore.tiles import TILE_PX, tiles
 
 STRIDE_PX = 8
 """Pieces begin at multiples of this: the network halves the size three times."""
@@ -189,7 +190,7 @@ def correct(
     extra: Tensor,
     *,
     turns: int = 4,
-    tile_px: int = 512,
+    tile_px: int = TILE_PX,
     device: str = "cpu",
 ) -> Tensor:
     """Correct a picture of any size, tile by tile, and average over ``turns`` quarter turns of each tile.
@@ -197,22 +198,15 @@ def correct(
     Each tile is computed with all that its pixels depend on, from places that the network's own grid
     shares: the tiles join without a seam, exactly as if the picture had been done at once.
     """
-    height, width = base.shape[-2:]
-    channels = base.shape[1]
-    grown = F.pad(torch.cat([base, extra], 1), (0, -width % STRIDE_PX, 0, -height % STRIDE_PX), "replicate")
-    out = torch.empty_like(base)
-    for top in range(0, height, tile_px):
-        for left in range(0, width, tile_px):
-            rows = slice(max(0, top - HALO_PX), min(grown.shape[2], top + tile_px + HALO_PX))
-            columns = slice(max(0, left - HALO_PX), min(grown.shape[3], left + tile_px + HALO_PX))
-            tile = grown[..., rows, columns].to(device)
-            done = torch.zeros_like(tile[:, :channels])
-            for turn in range(turns):
-                turned = torch.rot90(tile, turn, (2, 3)).contiguous(memory_format=torch.channels_last)
-                corrected = network(turned[:, :channels], turned[:, channels:])
-                done += torch.rot90(corrected, -turn, (2, 3)) / turns
-            bottom, right = min(height, top + tile_px), min(width, left + tile_px)
-            out[..., top:bottom, left:right] = done[
-                ..., top - rows.start : bottom - rows.start, left - columns.start : right - columns.start
-            ].to(out)
+    channels, out = base.shape[1], torch.empty(base.shape, dtype=base.dtype)
+    for tile in tiles((base.shape[-2], base.shape[-1]), halo_px=HALO_PX, tile_px=tile_px):
+        seen = torch.cat([base[..., *tile.outer], extra[..., *tile.outer]], 1).to(device)
+        lacking = (0, -seen.shape[-1] % STRIDE_PX, 0, -seen.shape[-2] % STRIDE_PX)
+        seen = F.pad(seen, lacking, mode="replicate")
+        done = torch.zeros_like(seen[:, :channels])
+        for turn in range(turns):
+            turned = torch.rot90(seen, turn, (2, 3)).contiguous(memory_format=torch.channels_last)
+            corrected = network(turned[:, :channels], turned[:, channels:])
+            done += torch.rot90(corrected, -turn, (2, 3)) / turns
+        out[..., *tile.target] = done[..., *tile.inner].to(out)
     return out

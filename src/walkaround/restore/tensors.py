@@ -10,8 +10,8 @@ from walkaround.types import Float32Array
 
 
 def to_tensor(image: Float32Array) -> Tensor:
-    """Return (H, W, C) as (1, C, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32))[None]
+    """Return (H, W, C) as (1, C, H, W), which shares its memory where it can."""
+    return torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None]
 
 
 def to_array(picture: Tensor) -> Float32Array:

@@ -20,6 +20,7 @@ from walkaround.restore.pairs import Corrector, Pair, correct, learn
 from walkaround.restore.progress import Listen, Told, unheard
 from walkaround.restore.resample import back_project, bicubic
 from walkaround.restore.tensors import to_array, to_tensor
+from walkaround.restore.tiles import learning_parts
 from walkaround.types import Float32Array
 
 LOBES = 2
@@ -72,7 +73,10 @@ def _enlarge(
     picture: Tensor, step: int, options: PairsOptions, seed: int, device: str, listen: Listen
 ) -> Tensor:
     operator = Downsample(step, lobes=LOBES)
-    pairs = [_pair(_smaller(picture, share), step, operator) for share in SMALLER]
+    parts = learning_parts((picture.shape[-2], picture.shape[-1]), seed)
+    pairs = [
+        _pair(_smaller(picture[..., *part], share), step, operator) for part in parts for share in SMALLER
+    ]
     base = _base(picture, step, operator)
 
     def watch(iteration: int, share: float, loss: float, network: Corrector) -> None:
