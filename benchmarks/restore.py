@@ -7,8 +7,8 @@ process, with everything: classical estimates, learning, drawing.
 
 Tasks: denoise (sigma 25, clipped to 0..1 as in the paper), inpaint50 (half of the pixels missing), text
 (words over it), upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of
-sigma 2, dejpeg (quality 10). ``depth`` removes 30 % of the bunny's depth in blobs and fills it. ``paper`` lets
-the paper's network denoise a crop of one picture beside ours.
+sigma 2, dejpeg (quality 10). ``depth`` removes 30 % of the depth of the bunny in blobs and fills it.
+``paper`` lets the network of the paper denoise a crop of one picture beside ours.
 """
 
 from __future__ import annotations

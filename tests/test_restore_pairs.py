@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from walkaround.errors import UsageError  # noqa: E402
 from walkaround.restore.classical import estimate_sigma, fill_missing, nlm  # noqa: E402
 from walkaround.restore.denoise import denoise_by_pairs, nlm_tiled  # noqa: E402
 from walkaround.restore.options import PairsOptions  # noqa: E402
@@ -225,3 +226,18 @@ def test_wiener_and_shifts_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
         inside = (..., slice(8, -8), slice(8, -8))
         torch.testing.assert_close(one[inside], other[inside], atol=0.03, rtol=0)
     torch.testing.assert_close(dejpeg._averaged_in_tiles(y, jpeg), averaged, atol=1e-4, rtol=0)
+
+
+def test_a_guide_helps_and_keeps_its_colours_to_itself() -> None:
+    """The guide has other colours, as under a flash; texture is fine enough to drown in the noise."""
+    rows, columns = np.mgrid[:128, :128]
+    texture = 0.08 * (np.random.default_rng(7).random((32, 32)) > 0.5).repeat(4, 0).repeat(4, 1)
+    truth = np.stack([0.5 + texture, 0.4 + texture + rows / 600, 0.3 + columns / 600], -1).astype(np.float32)
+    guide = (0.9 - 2 * texture[..., None]).astype(np.float32)
+    image = noisy(truth, 0.15)
+    options = PairsOptions(iterations=150, channels=24, draws=2)
+    with_guide = denoise_by_pairs(image, 0.15, options=options, guide=guide)
+    without = denoise_by_pairs(image, 0.15, options=options)
+    assert psnr(with_guide, truth) > psnr(without, truth) + 2
+    with pytest.raises(UsageError, match="the same pixels"):
+        denoise_by_pairs(image, 0.15, options=options, guide=guide[1:])

@@ -59,6 +59,8 @@ class DenoiseCommand(_Common):
 
     sigma: float | None = None
     """Deviation of the noise in 8-bit values (0..255); measured when not given."""
+    guide: Path | None = None
+    """The same view with little noise, pixel on pixel: taken with a flash, or longer exposed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,7 +124,7 @@ def _list_pictures(source: Path) -> list[Path]:
 def _record(data: bytes, task: Task, options: RestoreOptions) -> dict[str, Any]:
     """Return what the result depends on, without names or paths."""
     chosen = dataclasses.asdict(options)
-    for name in ("mask", "kernel"):
+    for name in ("mask", "guide", "kernel"):
         file = Path(chosen[name]) if chosen[name] else None
         if file is not None and file.is_file():
             chosen[name] = "sha256:" + hashlib.sha256(read_file(file)).hexdigest()

@@ -64,6 +64,8 @@ class RestoreOptions:
     """Where torch computes: cpu, cuda, cuda:1, mps."""
     sigma: float | None = None
     """Deviation of the noise in 8-bit values (0..255); None measures it. denoise, deblur."""
+    guide: Path | None = None
+    """The same view with little noise, with a flash or longer exposed. denoise, pairs."""
     mask: Path | None = None
     """Picture of what is missing: there it is white. None takes transparent pixels. inpaint."""
     factor: int = 4

@@ -132,9 +132,11 @@ def _denoise(image: Float32Array, options: RestoreOptions, listen: Listen) -> Re
     if options.method == "prior":
         return _prior(image, Identity(), _size(image), "denoise", options, listen)
     sigma = _sigma(image, options)
+    guide = None if options.guide is None else _continued(read_picture(options.guide).image)
     done = denoise_by_pairs(
-        image, sigma, options=options.pairs, seed=options.seed, device=options.device, listen=listen
-    )
+        image, sigma, options=options.pairs, seed=options.seed, device=options.device, guide=guide,
+        listen=listen,
+    )  # fmt: skip
     return Restored(image=done, facts={"sigma": round(sigma * 255, 3)})
 
 
