@@ -35,10 +35,11 @@ _COMMANDS = {
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
     "view": "look at a sequence or a dataset in the browser, accept and reject",
+    "hdr": "turn a video of alternating exposures into frames of radiance",
     "hdr-eval": "measure methods of HDR video against the truth",
     "hdr-train": "train the network that merges alternating exposures",
     "masks": "mask one object in a folder of photos, without cameras",
-    "hdr": "turn a video of alternating exposures into frames of radiance",
+    "restore": "denoise, inpaint, upscale, deblur or dejpeg pictures with an untrained network",
     "models": "list the learned mask models that can be named",
 }
 
@@ -52,6 +53,7 @@ _AFTER_INTERRUPT = {
     "shard": "the same command continues after the last finished shard",
     "unshard": "the same command continues after the last finished scene",
     "hdr": "the same command continues after the last finished frame",
+    "restore": "the same command continues after the last finished picture",
     "report": "the same command keeps the pages that are there",
     "hdr-train": "the same command continues after the last checkpoint",
 }

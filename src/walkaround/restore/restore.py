@@ -1,0 +1,224 @@
+"""One picture, one task: what a user's words mean, and which method does it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from walkaround.errors import UsageError
+from walkaround.restore.classical import estimate_sigma
+from walkaround.restore.deblur import deblur_by_pairs, estimate_kernel
+from walkaround.restore.dejpeg import dejpeg_by_pairs
+from walkaround.restore.denoise import denoise_by_pairs
+from walkaround.restore.inpaint import check_known, fill_hole, inpaint_by_pairs, large_holes
+from walkaround.restore.jpeg import JpegTables, read_tables, tables_of_quality
+from walkaround.restore.kernels import parse_kernel, unknown_side
+from walkaround.restore.operators import Convolution, Downsample, Identity, Mask, Operator
+from walkaround.restore.options import RestoreOptions, Task
+from walkaround.restore.picture import Picture, read_picture
+from walkaround.restore.progress import Listen, Told, unheard
+from walkaround.restore.solver import Step, solve_prior
+from walkaround.restore.tensors import to_array, to_tensor
+from walkaround.restore.upscale import LOBES, upscale_by_pairs
+from walkaround.types import BoolArray, Float32Array
+
+logger = logging.getLogger(__name__)
+
+LEAST_PX = 16
+"""Smaller pictures are continued to this size and cut back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """What came of it; ``facts`` go into the record: what was measured or chosen."""
+
+    image: Float32Array  # (H, W, C) 0..1
+    facts: dict[str, float | str] = field(default_factory=dict)
+
+
+def restore_picture(
+    picture: Picture,
+    task: Task,
+    *,
+    options: RestoreOptions,
+    data: bytes = b"",
+    name: str = "the picture",
+    listen: Listen = unheard,
+) -> Restored:
+    """Restore one picture.
+
+    Parameters
+    ----------
+    data
+        The bytes of its file, for the tables of a JPEG.
+    name
+        For messages.
+
+    Raises
+    ------
+    UsageError
+        An option is wrong or lacking for this task and picture.
+    InputError
+        The mask or kernel cannot be read; the file is no JPEG and no quality was given.
+    """
+    check_device(options.device)
+    image, size = _continued(picture.image), picture.image.shape[:2]
+    scale = options.factor if task == "upscale" else 1
+    if task == "denoise":
+        restored = _denoise(image, options, listen)
+    elif task == "inpaint":
+        restored = _inpaint(image, picture, options, name, listen)
+    elif task == "upscale":
+        restored = _upscale(image, options, listen)
+    elif task == "deblur":
+        restored = _deblur(image, options, listen)
+    else:
+        restored = _dejpeg(image, _tables(data, options, name), options, listen)
+    cut = np.ascontiguousarray(restored.image[: size[0] * scale, : size[1] * scale])
+    return Restored(image=cut, facts=restored.facts)
+
+
+def check_device(device: str) -> None:
+    """Try a device before work begins.
+
+    Raises
+    ------
+    UsageError
+        torch does not know it, or it is not there.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {device} cannot be used ({reason}). Use cpu.") from error
+
+
+def _continued(image: Float32Array) -> Float32Array:
+    lacking = [max(0, LEAST_PX - size) for size in image.shape[:2]]
+    return np.pad(image, [(0, lacking[0]), (0, lacking[1]), (0, 0)], mode="edge")
+
+
+def _prior(
+    image: Float32Array, operator: Operator, size_hw: tuple[int, int], task: Task, options: RestoreOptions,
+    listen: Listen,
+) -> Restored:  # fmt: skip
+    def watch(step: Step) -> None:
+        listen(Told(share=step.share, loss=step.loss, picture=lambda: to_array(step.picture())))
+
+    solved = solve_prior(
+        to_tensor(image), operator, size_hw, options=options.prior, task=task, seed=options.seed,
+        device=options.device, watch=watch,
+    )  # fmt: skip
+    facts: dict[str, float | str] = {
+        "iterations": solved.iterations,
+        "best_iteration": solved.best_iteration,
+        "rollbacks": solved.rollbacks,
+    }
+    return Restored(image=to_array(solved.picture), facts=facts)
+
+
+def _sigma(image: Float32Array, options: RestoreOptions) -> float:
+    if options.sigma is None:
+        return estimate_sigma(image)
+    if not 0 <= options.sigma <= 128:
+        raise UsageError(f"--sigma {options.sigma:g} is out of range. Use 0 to 128 (8-bit values).")
+    return options.sigma / 255
+
+
+def _denoise(image: Float32Array, options: RestoreOptions, listen: Listen) -> Restored:
+    if options.method == "prior":
+        return _prior(image, Identity(), _size(image), "denoise", options, listen)
+    sigma = _sigma(image, options)
+    guide = None if options.guide is None else _continued(read_picture(options.guide).image)
+    done = denoise_by_pairs(
+        image, sigma, options=options.pairs, seed=options.seed, device=options.device, guide=guide,
+        listen=listen,
+    )  # fmt: skip
+    return Restored(image=done, facts={"sigma": round(sigma * 255, 3)})
+
+
+def _inpaint(
+    image: Float32Array, picture: Picture, options: RestoreOptions, name: str, listen: Listen
+) -> Restored:
+    known = _known(picture, options, name)
+    padding = [(0, large - small) for large, small in zip(image.shape, known.shape, strict=False)]
+    known = np.pad(known, padding, mode="edge")
+    check_known(known)
+    facts: dict[str, float | str] = {"missing_share": round(float((~known).mean()), 5)}
+    if options.method == "prior":
+        masked = np.where(known[..., None], image, 0).astype(np.float32)
+        mask = Mask(to_tensor(known[..., None].astype(np.float32)))
+        solved = _prior(masked, mask, _size(image), "inpaint", options, listen)
+        joined = np.where(known[..., None], image, solved.image)
+        return Restored(image=joined, facts={**facts, **solved.facts})
+    holes = large_holes(known)
+    facts["large_hole_share"] = round(float(holes.mean()), 5)
+    seed, device = options.seed, options.device
+    if (~known & ~holes).any():
+        image = inpaint_by_pairs(image, known, options=options.pairs, seed=seed, device=device, listen=listen)
+    if holes.any():
+        image = fill_hole(image, ~holes, options=options.prior, seed=seed, device=device, listen=listen)
+    return Restored(image=image, facts=facts)
+
+
+def _known(picture: Picture, options: RestoreOptions, name: str) -> BoolArray:
+    """Return (H, W): what is not missing."""
+    if options.mask is None:
+        if picture.alpha is None:
+            raise UsageError(f"{name} has no transparent pixels. Say what is missing with --mask FILE.")
+        return np.asarray(picture.alpha > 0.5)
+    mask = read_picture(options.mask).image.mean(2)
+    if mask.shape != picture.image.shape[:2]:
+        sizes = [f"{shape[1]} x {shape[0]}" for shape in (mask.shape, picture.image.shape)]
+        raise UsageError(f"--mask {options.mask} has {sizes[0]} px, {name} has {sizes[1]}. Make them equal.")
+    return np.asarray(mask <= 0.5)
+
+
+def _upscale(image: Float32Array, options: RestoreOptions, listen: Listen) -> Restored:
+    factor = options.factor
+    if options.method == "prior":
+        size = (image.shape[0] * factor, image.shape[1] * factor)
+        return _prior(image, Downsample(factor, lobes=LOBES), size, "upscale", options, listen)
+    done = upscale_by_pairs(
+        image, factor, options=options.pairs, seed=options.seed, device=options.device, listen=listen
+    )
+    return Restored(image=done)
+
+
+def _deblur(image: Float32Array, options: RestoreOptions, listen: Listen) -> Restored:
+    side = unknown_side(options.kernel)
+    if side is not None:
+        kernel = estimate_kernel(image, side, options=options.prior, seed=options.seed, device=options.device)
+    else:
+        kernel = parse_kernel(options.kernel)
+    if options.method == "prior":
+        return _prior(image, Convolution(torch.from_numpy(kernel)), _size(image), "deblur", options, listen)
+    sigma = _sigma(image, options)
+    done = deblur_by_pairs(
+        image, kernel, sigma, options=options.pairs, seed=options.seed, device=options.device, listen=listen
+    )
+    return Restored(image=done, facts={"sigma": round(sigma * 255, 3)})
+
+
+def _tables(data: bytes, options: RestoreOptions, name: str) -> JpegTables:
+    if not 0 <= options.quality <= 100:
+        raise UsageError(f"--quality {options.quality} is out of range. Use 1 to 100, or 0 to read the file.")
+    return tables_of_quality(options.quality) if options.quality else read_tables(data, name)
+
+
+def _dejpeg(image: Float32Array, tables: JpegTables, options: RestoreOptions, listen: Listen) -> Restored:
+    facts: dict[str, float | str] = {"step": float(tables.luminance[0, 1])}
+    if options.method == "prior":
+        solved = _prior(image, Identity(), _size(image), "dejpeg", options, listen)
+        return Restored(image=solved.image, facts={**facts, **solved.facts})
+    done = dejpeg_by_pairs(
+        image, tables, options=options.pairs, seed=options.seed, device=options.device, listen=listen
+    )
+    return Restored(image=done, facts=facts)
+
+
+def _size(image: Float32Array) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
