@@ -36,7 +36,8 @@ class Mp4Writer:
         # even with one thread x264 gives other bytes now and then: with adaptive quantisation about once in
         # 30 runs; with weighted prediction and macroblock tree once in four where a side is no multiple of 16
         self._stream.options = {
-            "crf": str(crf), "preset": "medium", "threads": "1", "x264-params": "aq-mode=0:weightp=0:mbtree=0",
+            "crf": str(crf), "preset": "medium", "threads": "1",
+            "x264-params": "aq-mode=0:weightp=0:mbtree=0",
         }  # fmt: skip
 
     def __enter__(self) -> Mp4Writer:
