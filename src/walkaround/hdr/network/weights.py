@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from walkaround.errors import FormatError, InputError
 from walkaround.hdr.network.model import HdrNetwork
 from walkaround.hdr.network.options import NetworkOptions
-from walkaround.io.atomic import atomic_path
+from walkaround.io.atomic import write_bytes
 
 SHIPPED = Path(__file__).parent / "weights" / "hdr.safetensors"
 """The weights that come with the package; weights/CARD.md beside them says how they were made."""
@@ -26,8 +26,7 @@ def write_weights(
     """Write weights as safetensors; the sizes of the network and ``facts`` go into its metadata."""
     metadata = {**facts, "network": json.dumps(dataclasses.asdict(options))}
     plain = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in weights.items()}
-    with atomic_path(path) as temporary:
-        save_file(plain, str(temporary), metadata=metadata)
+    write_bytes(path, save(plain, metadata=metadata))
 
 
 def read_weights(path: Path) -> tuple[HdrNetwork, dict[str, str]]:
