@@ -12,6 +12,7 @@ from walkaround.hdr.alignment import aligned_bracket, as_recorded, find_homograp
 from walkaround.hdr.clip import Exposed
 from walkaround.hdr.fusion import make_fusion, naive_merge
 from walkaround.hdr.response import ESTIMATED, estimate_response, known_response
+from walkaround.threads import library_threads
 from walkaround.types import Float32Array
 
 RESPONSE = known_response("gamma")
@@ -118,6 +119,16 @@ def test_what_saturates_everything_keeps_its_brightest_word() -> None:
     window = [Exposed(image=white, exposure=e) for e in (1.0, 8.0, 1.0)]
     fused = make_fusion(RESPONSE)(window)
     assert np.allclose(fused.radiance, 1.0, atol=1e-3) and fused.confidence.max() < 0.01
+
+
+def test_threads_do_not_change_the_result() -> None:
+    window = make_clip(THREE, 5, height=300, width=200).frames
+    found = []
+    for threads in (1, 3):
+        with library_threads(threads):
+            found.append(make_fusion(RESPONSE)(window))
+    assert np.array_equal(found[0].radiance, found[1].radiance)
+    assert np.array_equal(found[0].confidence, found[1].confidence)
 
 
 def test_small_motion_maps_serve_large_frames() -> None:

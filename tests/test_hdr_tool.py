@@ -85,7 +85,8 @@ def test_it_goes_on_where_it_stopped(
     capsys.readouterr()
     assert main([*command, str(out)]) == 0
     assert "; 2 written" in capsys.readouterr().err
-    assert files_of(out) == files_of(whole)
+    found, expected = files_of(out), files_of(whole)
+    assert [name for name in expected if found.get(name) != expected[name]] == []
     assert main([*command, str(out)]) == 0
     assert "; 0 written" in capsys.readouterr().err
     assert files_of(out) == files_of(whole)

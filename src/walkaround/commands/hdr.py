@@ -11,6 +11,7 @@ import tyro
 
 from walkaround.commands.console import EXIT_ACCEPTED, parse, progress, say, set_up_logging, show
 from walkaround.hdr.options import HdrOptions
+from walkaround.threads import library_threads, usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class HdrCommand:
     """Of the radiance: exr (half float), hdr (Radiance) or both."""
     frame_rate: float = 0.0
     """Of tonemapped.mp4; 0 takes that of the input, 10 for images."""
+    threads: int = 0
+    """Threads to use; 0 means all cores. The result does not depend on it."""
     overwrite: bool = False
     """Replace the result of another clip or of other options."""
     json: bool = False
@@ -40,7 +43,8 @@ def run(arguments: list[str]) -> int:
     set_up_logging(verbose=command.verbose)
     from walkaround.hdr.reconstruct import VIDEO_NAME, reconstruct_clip
 
-    with progress() as report:
+    threads = command.threads if command.threads > 0 else usable_cores()
+    with progress() as report, library_threads(threads):
         result = reconstruct_clip(
             command.input,
             command.out,

@@ -16,6 +16,7 @@ from walkaround.errors import InputError
 from walkaround.hdr.clip import Exposed, Fused, FuseWindow
 from walkaround.hdr.motion import Motion, bridge, find_motion, settle, warp
 from walkaround.hdr.noise import ExposureTable, NoiseModel, exposure_table
+from walkaround.hdr.parallel import for_each
 from walkaround.hdr.response import Response
 from walkaround.types import Float32Array
 
@@ -97,23 +98,35 @@ def lay_over(window: Sequence[Exposed], response: Response, options: FusionOptio
     """Find where each frame lies over the reference, and where both show the same."""
     middle = len(window) // 2
     reference, others = window[middle], [i for i in range(len(window)) if i != middle]
-    small = [_small_light(frame, response, options.long_side_px) for frame in window]
-    motions = {
-        i: find_motion(small[middle], small[i], max(reference.exposure, window[i].exposure)) for i in others
-    }
-    pairs = {
+    small = for_each(lambda frame: _small_light(frame, response, options.long_side_px), window)
+
+    def follow(i: int) -> Motion:
+        return find_motion(small[middle], small[i], max(reference.exposure, window[i].exposure))
+
+    def join(pair: tuple[int, int]) -> tuple[Motion, Motion]:
+        i, j = pair
+        return bridge(
+            small[middle], motions[i], motions[j],
+            reference_exposure=reference.exposure, exposure=window[i].exposure, time=(middle - i) / (j - i),
+        )  # fmt: skip
+
+    motions = dict(zip(others, for_each(follow, others), strict=True))
+    pairs = _pairs(window)
+    for (i, j), joined in zip(pairs, for_each(join, pairs), strict=True):
+        motions[i], motions[j] = joined
+    return for_each(lambda i: _neighbour(reference, window[i], small[middle], motions[i], options), others)
+
+
+def _pairs(window: Sequence[Exposed]) -> list[tuple[int, int]]:
+    """Return the places of two frames of one shorter exposure, before and after the reference."""
+    middle = len(window) // 2
+    return [
         (i, j)
         for i in range(middle)
         for j in range(middle + 1, len(window))
         if window[i] is not window[j]  # at an end of the clip one frame stands in for two
-        and window[i].exposure == window[j].exposure < reference.exposure
-    }
-    for i, j in sorted(pairs):
-        motions[i], motions[j] = bridge(
-            small[middle], motions[i], motions[j],
-            reference_exposure=reference.exposure, exposure=window[i].exposure, time=(middle - i) / (j - i),
-        )  # fmt: skip
-    return [_neighbour(reference, window[i], small[middle], motions[i], options) for i in others]
+        and window[i].exposure == window[j].exposure < window[middle].exposure
+    ]
 
 
 def _neighbour(
@@ -170,11 +183,14 @@ def _merge(
     height, width = reference.image.shape[:2]
     radiance = np.empty((height, width, 3), np.float32)
     confidence = np.empty((height, width), np.float32)
-    for start in range(0, height, _STRIP_ROWS):
+
+    def merge(start: int) -> None:
         rows = slice(start, min(start + _STRIP_ROWS, height))
         radiance[rows], confidence[rows] = _merge_rows(
             reference, neighbours, response, table, rows, keep_saturated
         )
+
+    for_each(merge, range(0, height, _STRIP_ROWS))
     return Fused(radiance=radiance, confidence=confidence)
 
 

@@ -33,10 +33,11 @@ class Mp4Writer:
         context.thread_count = 1
         context.colorspace, context.color_range = 1, 1
         context.color_primaries, context.color_trc = 1, 1
-        # even with one thread, x264's adaptive quantisation gives other bytes about once in 30 runs, and its
-        # weighted prediction once in four where a side is no multiple of 16
+        # even with one thread x264 gives other bytes now and then: with adaptive quantisation about once in
+        # 30 runs; with weighted prediction and macroblock tree once in four where a side is no multiple of 16
         self._stream.options = {
-            "crf": str(crf), "preset": "medium", "threads": "1", "x264-params": "aq-mode=0:weightp=0",
+            "crf": str(crf), "preset": "medium", "threads": "1",
+            "x264-params": "aq-mode=0:weightp=0:mbtree=0",
         }  # fmt: skip
 
     def __enter__(self) -> Mp4Writer:
