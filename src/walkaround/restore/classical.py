@@ -122,7 +122,7 @@ def fill_missing(image: Float32Array, known: BoolArray) -> Float32Array:
     known
         (H, W); at least one is.
     """
-    filled = np.asarray(_push_pull(image, known), np.float32)
+    filled = np.asarray(push_pull(image, known), np.float32)
     for tile in tiles((image.shape[0], image.shape[1]), halo_px=_FILL_HALO_PX, tile_px=1024):
         part = _between(image[tile.outer], known[tile.outer])[tile.inner]
         target = filled[tile.target]
@@ -144,7 +144,7 @@ def _between(image: Float32Array, known: BoolArray) -> Float32Array:
     return values
 
 
-def _push_pull(image: Float32Array, known: BoolArray) -> Float32Array:
+def push_pull(image: Float32Array, known: BoolArray) -> Float32Array:
     """Average known pixels over ever larger squares; take the smallest square that has any."""
     weight = known.astype(np.float32)
     if min(known.shape) <= 1 or known.all():
@@ -156,7 +156,7 @@ def _push_pull(image: Float32Array, known: BoolArray) -> Float32Array:
     masked = np.pad(image * weight[..., None], [*grown, (0, 0)])
     small = cv2.resize(masked, half, interpolation=cv2.INTER_AREA).reshape(half[1], half[0], -1)
     small = small / np.maximum(small_weight, 1e-6)[..., None]
-    below = _push_pull(small.astype(np.float32), small_weight > 0)
+    below = push_pull(small.astype(np.float32), small_weight > 0)
     large = cv2.resize(below, (2 * half[0], 2 * half[1]), interpolation=cv2.INTER_LINEAR)
     large = large.reshape(2 * half[1], 2 * half[0], -1)[: known.shape[0], : known.shape[1]]
     return np.where(known[..., None], image, large).astype(np.float32)
