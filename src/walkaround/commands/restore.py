@@ -181,10 +181,10 @@ def _shown() -> Iterator[Hear]:
 def _board(title: str, told: Told) -> RenderableType:
     """Return a bar above the picture, two pixels a character."""
     from rich.console import Group
-    from rich.progress_bar import ProgressBar
     from rich.text import Text
 
-    bar = ProgressBar(total=1.0, completed=told.share, width=_PREVIEW_COLUMNS)
+    done = round(told.share * _PREVIEW_COLUMNS)
+    bar = Text("━" * done, style="green") + Text("━" * (_PREVIEW_COLUMNS - done), style="dim")
     return Group(Text(f"{title}  {told.share:.0%}  loss {told.loss:.5f}"), bar, preview(told.picture()))
 
 
