@@ -37,6 +37,7 @@ from walkaround.restore.jpeg import read_tables
 from walkaround.restore.operators import Convolution, Downsample, Identity, gaussian_kernel, motion_kernel
 from walkaround.restore.options import PairsOptions, PriorOptions
 from walkaround.restore.picture import read_picture
+from walkaround.restore.plate import fill_smooth
 from walkaround.restore.resample import bicubic
 from walkaround.restore.solver import Step, solve_prior
 from walkaround.restore.tensors import to_array, to_tensor
@@ -199,6 +200,7 @@ def inpaint(truth: Float32Array, missing: np.ndarray, seed: int, picture: Path) 
     """Pixels are missing."""
     image = np.where(missing[..., None], 0, truth).astype(np.float32)
     before = {"input": psnr(image, truth), "linear": psnr(fill_missing(image, ~missing), truth)}
+    before["plate"] = psnr(fill_smooth(image, ~missing), truth)
     restore = lambda: inpaint_by_pairs(image, ~missing, options=PairsOptions(), seed=seed)  # noqa: E731
     return finish(truth, before, restore, picture)
 

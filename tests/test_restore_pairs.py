@@ -147,6 +147,18 @@ def test_missing_pixels_are_filled() -> None:
     assert psnr(filled, truth) > 20 and filled.max() <= 1
 
 
+def test_thin_plates_are_better_than_triangles() -> None:
+    from walkaround.restore.plate import fill_smooth
+
+    rows, columns = np.mgrid[:80, :90]
+    truth = np.stack([np.sin(columns / 4) * np.cos(rows / 5), rows / 80], -1).astype(np.float32)
+    known = np.random.default_rng(0).random(truth.shape[:2]) > 0.5
+    smooth, linear = (fill(truth * known[..., None], known) for fill in (fill_smooth, fill_missing))
+    np.testing.assert_array_equal(smooth[known], truth[known])
+    assert psnr(smooth, truth) > psnr(linear, truth) + 6
+    np.testing.assert_array_equal(fill_smooth(truth, np.ones_like(known)), truth)
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_hardly_anything_is_known(count: int) -> None:
     known = np.zeros((20, 31), bool)

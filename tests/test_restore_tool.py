@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -209,10 +210,17 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_preview_is_two_pixels_a_character() -> None:
-    from walkaround.commands.restore import preview
+    from rich.console import Console
+
+    from walkaround.commands.restore import _board, preview
+    from walkaround.restore.progress import Told
 
     image = np.zeros((40, 80, 3), np.float32)
     image[:20] = (1, 0, 0)
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(_board("a.png (1 of 2)", Told(share=0.5, loss=0.1, picture=lambda: image)))
+    shown = console.export_text().splitlines()
+    assert shown[0].startswith("a.png (1 of 2)  50%") and shown[1] == "━" * 48 and shown[2] == "▀" * 48
     lines = preview(image).plain.splitlines()
     assert len(lines) == 12 and set(lines[0]) == {"▀"} and len(lines[0]) == 48
     assert preview(image[..., :1]).spans[0].style == "rgb(255,255,255) on rgb(255,255,255)"

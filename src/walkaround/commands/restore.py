@@ -165,13 +165,15 @@ def _shown() -> Iterator[Hear]:
     from rich.live import Live
 
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
-        last = -_PREVIEW_EVERY_S
+        due = 0.0
 
         def hear(name: str, number: int, count: int, told: Told) -> None:
-            nonlocal last
-            if time.monotonic() - last >= _PREVIEW_EVERY_S:
+            nonlocal due
+            began = time.monotonic()
+            if began >= due:
                 live.update(_board(f"{name} ({number + 1} of {count})", told), refresh=True)
-                last = time.monotonic()
+                # a large picture takes long to draw: a tenth of the time at most
+                due = time.monotonic() + max(_PREVIEW_EVERY_S, 9 * (time.monotonic() - began))
 
         yield hear
 
@@ -179,10 +181,10 @@ def _shown() -> Iterator[Hear]:
 def _board(title: str, told: Told) -> RenderableType:
     """Return a bar above the picture, two pixels a character."""
     from rich.console import Group
-    from rich.progress_bar import ProgressBar
     from rich.text import Text
 
-    bar = ProgressBar(total=1.0, completed=told.share, width=_PREVIEW_COLUMNS)
+    done = round(told.share * _PREVIEW_COLUMNS)
+    bar = Text("━" * done, style="green") + Text("━" * (_PREVIEW_COLUMNS - done), style="dim")
     return Group(Text(f"{title}  {told.share:.0%}  loss {told.loss:.5f}"), bar, preview(told.picture()))
 
 

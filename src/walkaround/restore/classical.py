@@ -55,28 +55,62 @@ def nlm(image: Float32Array, sigma: float, *, strength: float = 0.4) -> Float32A
     """
     if sigma <= 0:
         return image.copy()
-    height, width = image.shape[:2]
-    reach = NLM_REACH_PX
-    padded = cv2.copyMakeBorder(image, *(reach,) * 4, cv2.BORDER_REFLECT_101).reshape(
-        height + 2 * reach, width + 2 * reach, -1
-    )
-    total = np.zeros(image.shape, np.float32)
+    reach, (height, width) = NLM_REACH_PX, image.shape[:2]
+    border = 2 * reach  # a neighbour's own neighbours are needed as well: weights count for both
+    planes = [
+        cv2.copyMakeBorder(np.ascontiguousarray(image[..., c]), *(border,) * 4, cv2.BORDER_REFLECT_101)
+        for c in range(image.shape[2])
+    ]
+    totals = [np.zeros((height, width), np.float32) for _ in planes]
     weights, largest = np.zeros((height, width), np.float32), np.full((height, width), 1e-3, np.float32)
-    for rows, columns in _neighbours(reach):
-        other = padded[rows : rows + height, columns : columns + width]
-        squared = cv2.blur(np.square(image - other).mean(2), (5, 5))
-        near = np.maximum(squared - 2 * sigma**2, 0) * (-1 / (strength * sigma) ** 2)
-        weight = cv2.blur(np.exp(near), (5, 5))
-        np.maximum(largest, weight, out=largest)
-        total += weight[..., None] * other
-        weights += weight
-    return np.asarray((total + largest[..., None] * image) / (weights + largest)[..., None], np.float32)
+    here = _window(border, border, height, width)
+    for rows, columns in _half_of_neighbours(reach):
+        weight = _likeness(planes, rows, columns, reach, sigma, strength)
+        for sign in (1, -1):
+            # the weight lies at the first of two pixels: at this one, or at its neighbour
+            start = (reach, reach) if sign > 0 else (reach - rows, reach - columns)
+            near = weight[_window(*start, height, width)]
+            there = _window(border + sign * rows, border + sign * columns, height, width)
+            for total, plane in zip(totals, planes, strict=True):
+                total += near * plane[there]
+            weights += near
+            np.maximum(largest, near, out=largest)
+    channels = [
+        (total + largest * plane[here]) / (weights + largest)
+        for total, plane in zip(totals, planes, strict=True)
+    ]
+    return np.ascontiguousarray(np.stack(channels, -1), np.float32)
 
 
-def _neighbours(reach: int) -> Iterator[tuple[int, int]]:
-    for rows in range(2 * reach + 1):
-        for columns in range(2 * reach + 1):
-            if (rows, columns) != (reach, reach):
+def _likeness(
+    planes: list[Float32Array], rows: int, columns: int, reach: int, sigma: float, strength: float
+) -> Float32Array:
+    """Return how alike each pixel and the one (rows, columns) from it are, with ``reach`` pixels around."""
+    height, width = (size - 2 * reach for size in planes[0].shape)
+    first = _window(reach, reach, height, width)
+    second = _window(reach + rows, reach + columns, height, width)
+    squared = np.zeros((height, width), np.float32)
+    for plane in planes:
+        difference = plane[first] - plane[second]
+        difference *= difference
+        squared += difference
+    squared *= 1 / len(planes)
+    squared = cv2.blur(squared, (5, 5))
+    squared -= np.float32(2 * sigma**2)
+    np.maximum(squared, 0, out=squared)
+    squared *= np.float32(-1 / (strength * sigma) ** 2)
+    return np.asarray(cv2.blur(np.exp(squared, out=squared), (5, 5)), np.float32)
+
+
+def _window(top: int, left: int, height: int, width: int) -> tuple[slice, slice]:
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _half_of_neighbours(reach: int) -> Iterator[tuple[int, int]]:
+    """Yield one of each two opposite steps."""
+    for rows in range(reach + 1):
+        for columns in range(-reach, reach + 1):
+            if rows > 0 or columns > 0:
                 yield rows, columns
 
 
@@ -88,7 +122,7 @@ def fill_missing(image: Float32Array, known: BoolArray) -> Float32Array:
     known
         (H, W); at least one is.
     """
-    filled = np.asarray(_push_pull(image, known), np.float32)
+    filled = np.asarray(push_pull(image, known), np.float32)
     for tile in tiles((image.shape[0], image.shape[1]), halo_px=_FILL_HALO_PX, tile_px=1024):
         part = _between(image[tile.outer], known[tile.outer])[tile.inner]
         target = filled[tile.target]
@@ -110,7 +144,7 @@ def _between(image: Float32Array, known: BoolArray) -> Float32Array:
     return values
 
 
-def _push_pull(image: Float32Array, known: BoolArray) -> Float32Array:
+def push_pull(image: Float32Array, known: BoolArray) -> Float32Array:
     """Average known pixels over ever larger squares; take the smallest square that has any."""
     weight = known.astype(np.float32)
     if min(known.shape) <= 1 or known.all():
@@ -122,7 +156,7 @@ def _push_pull(image: Float32Array, known: BoolArray) -> Float32Array:
     masked = np.pad(image * weight[..., None], [*grown, (0, 0)])
     small = cv2.resize(masked, half, interpolation=cv2.INTER_AREA).reshape(half[1], half[0], -1)
     small = small / np.maximum(small_weight, 1e-6)[..., None]
-    below = _push_pull(small.astype(np.float32), small_weight > 0)
+    below = push_pull(small.astype(np.float32), small_weight > 0)
     large = cv2.resize(below, (2 * half[0], 2 * half[1]), interpolation=cv2.INTER_LINEAR)
     large = large.reshape(2 * half[1], 2 * half[0], -1)[: known.shape[0], : known.shape[1]]
     return np.where(known[..., None], image, large).astype(np.float32)

@@ -74,7 +74,7 @@ def dejpeg_by_pairs(
     def watch(iteration: int, share: float, loss: float, network: Corrector) -> None:
         listen(Told(share=share, loss=loss, picture=lambda: finish(network, 1)))
 
-    return finish(learn(pairs, options=options, seed=seed, device=device, watch=watch), 4)
+    return finish(learn(pairs, options=options, seed=seed, device=device, watch=watch), 0)
 
 
 def _pairs(y: Tensor, operator: Jpeg) -> list[Pair]:

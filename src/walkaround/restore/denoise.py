@@ -72,7 +72,7 @@ def denoise_by_pairs(
         listen(Told(share=share, loss=loss, picture=picture))
 
     network = learn(pairs, options=options, seed=seed, device=device, watch=watch)
-    return _apply(network, seen, base, 4, device, tile_px)
+    return _apply(network, seen, base, 0, device, tile_px)
 
 
 def _apply(

@@ -6,7 +6,6 @@ No network here: on measured surfaces second-order smoothness of inverse depth i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -14,7 +13,8 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
 from walkaround.errors import UsageError
-from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray, IntArray
+from walkaround.restore.plate import BENDS, SLOPES, differences
+from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +27,6 @@ class CompletionOptions:
     """Weight of a slope against a bend: keeps what is cut off from running away."""
     rim_px: int = 4
     """Known pixels around a hole that it continues."""
-
-
-_BENDS = (
-    (((0, -1), (0, 0), (0, 1)), (1.0, -2.0, 1.0)),
-    (((-1, 0), (0, 0), (1, 0)), (1.0, -2.0, 1.0)),
-    (((0, 0), (0, 1), (1, 0), (1, 1)), (2**0.5, -(2**0.5), -(2**0.5), 2**0.5)),
-)
-_SLOPES = ((((0, 0), (0, 1)), (1.0, -1.0)), (((0, 0), (1, 0)), (1.0, -1.0)))
-_LEAST_WEIGHT = 0.02
 
 
 def complete_depth(
@@ -113,9 +104,9 @@ def _solve(
     """Return the inverse depth of the region, its known pixels as they are."""
     number = np.full(region.shape, -1)
     number[region] = np.arange(int(region.sum()))
-    weighted = [(1.0, bend) for bend in _BENDS] + [(options.slope, slope) for slope in _SLOPES]
+    weighted = [(1.0, bend) for bend in BENDS] + [(options.slope, slope) for slope in SLOPES]
     terms = [
-        _differences(number, colours, offsets, factors, weight, options.edge)
+        differences(number, offsets, factors, weight, colours=colours, edge=options.edge)
         for weight, (offsets, factors) in weighted
     ]
     matrix = sparse.vstack(terms).tocsc()
@@ -129,33 +120,3 @@ def _solve(
     out = inverse.copy()
     out[region] = values + middle
     return out
-
-
-def _differences(
-    number: IntArray,
-    colours: Float32Array,
-    offsets: tuple[tuple[int, int], ...],
-    factors: tuple[float, ...],
-    weight: float,
-    edge: float,
-) -> sparse.csr_matrix:
-    """Return one weighted difference a row, wherever all its pixels are in the region."""
-    height, width = number.shape
-    top, left = (-min(0, *(offset[axis] for offset in offsets)) for axis in (0, 1))
-    bottom, right = (max(0, *(offset[axis] for offset in offsets)) for axis in (0, 1))
-    windows = [(slice(top + r, height - bottom + r), slice(left + c, width - right + c)) for r, c in offsets]
-    used = np.all([number[window] >= 0 for window in windows], axis=0)
-    seen = [colours[window][used] for window in windows]
-    contrast = np.max([np.abs(a - b).max(1) for a, b in pairwise(seen)], axis=0)
-    weights = weight * (np.exp(-edge * contrast) + _LEAST_WEIGHT)
-    count = int(used.sum())
-    return sparse.csr_matrix(
-        (
-            np.concatenate([factor * weights for factor in factors]),
-            (
-                np.tile(np.arange(count), len(windows)),
-                np.concatenate([number[window][used] for window in windows]),
-            ),
-        ),
-        shape=(count, int(number.max()) + 1),
-    )

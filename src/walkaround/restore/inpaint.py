@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from walkaround.errors import UsageError
-from walkaround.restore.classical import fill_missing
 from walkaround.restore.operators import Mask
 from walkaround.restore.options import PairsOptions, PriorOptions
 from walkaround.restore.pairs import Corrector, Pair, correct, learn
+from walkaround.restore.plate import fill_smooth
 from walkaround.restore.progress import Listen, Told, unheard
 from walkaround.restore.randomness import own_source
 from walkaround.restore.solver import Step, solve_prior
@@ -48,9 +48,9 @@ def inpaint_by_pairs(
 ) -> Float32Array:
     """Fill (H, W, C) where ``known`` (H, W) is False, by a network that drew hidden known pixels before.
 
-    It learns from pictures in which more pixels are hidden, and only those count; the base is linear
-    interpolation. Known pixels stay as they are. Nothing is invented that linear interpolation has no
-    hold on: use :func:`fill_hole` for large holes.
+    It learns from pictures in which more pixels are hidden, and only those count; the base is a
+    thin plate. Known pixels stay as they are. Where nothing is near, nothing is invented: use
+    :func:`fill_hole` for large holes.
     """
     check_known(known)
     source = own_source(seed)
@@ -58,7 +58,7 @@ def inpaint_by_pairs(
     parts = learning_parts(known.shape, seed)
     repeats = max(1, -(-options.draws // len(parts)))
     pairs = [_hidden(image[part], known[part], source) for _ in range(repeats) for part in parts]
-    base = to_tensor(fill_missing(image, known))
+    base = to_tensor(fill_smooth(image, known))
 
     def finish(network: Corrector, turns: int) -> Float32Array:
         filled = np.clip(to_array(correct(network, base, mask, turns=turns, device=device)), 0, 1)
@@ -67,7 +67,7 @@ def inpaint_by_pairs(
     def watch(iteration: int, share: float, loss: float, network: Corrector) -> None:
         listen(Told(share=share, loss=loss, picture=lambda: finish(network, 1)))
 
-    return finish(learn(pairs, options=options, seed=seed, device=device, watch=watch), 4)
+    return finish(learn(pairs, options=options, seed=seed, device=device, watch=watch), 0)
 
 
 def _hidden(image: Float32Array, known: BoolArray, source: np.random.Generator) -> Pair:
@@ -83,7 +83,7 @@ def _hidden(image: Float32Array, known: BoolArray, source: np.random.Generator) 
     drop |= source.random(known.shape) < 0.02
     left, hidden = known & ~drop, known & drop
     return Pair(
-        base=to_tensor(fill_missing(image, left)),
+        base=to_tensor(fill_smooth(image, left)),
         extra=to_tensor(left[..., None].astype(np.float32)),
         target=to_tensor(image),
         weight=to_tensor(hidden[..., None].astype(np.float32)),

@@ -21,6 +21,7 @@ from walkaround.restore.tiles import TILE_PX, tiles
 
 STRIDE_PX = 8
 """Pieces begin at multiples of this: the network halves the size three times."""
+MANY_PX = 4_000_000
 HALO_PX = 64
 """No output pixel depends on an input further away."""
 
@@ -189,15 +190,18 @@ def correct(
     base: Tensor,
     extra: Tensor,
     *,
-    turns: int = 4,
+    turns: int = 0,
     tile_px: int = TILE_PX,
     device: str = "cpu",
 ) -> Tensor:
     """Correct a picture of any size, tile by tile, and average over ``turns`` quarter turns of each tile.
 
+    With 0 turns it takes four, or one for a picture of more than MANY_PX, where time counts.
+
     Each tile is computed with all that its pixels depend on, from places that the network's own grid
     shares: the tiles join without a seam, exactly as if the picture had been done at once.
     """
+    turns = turns or (4 if base.shape[-2] * base.shape[-1] <= MANY_PX else 1)
     channels, out = base.shape[1], torch.empty(base.shape, dtype=base.dtype)
     for tile in tiles((base.shape[-2], base.shape[-1]), halo_px=HALO_PX, tile_px=tile_px):
         seen = torch.cat([base[..., *tile.outer], extra[..., *tile.outer]], 1).to(device)

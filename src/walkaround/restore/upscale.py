@@ -54,7 +54,6 @@ def upscale_by_pairs(
     part = dataclasses.replace(
         options,
         seconds=options.seconds / len(steps),
-        iterations=-(-options.iterations // len(steps)),
         patch_px=min(options.patch_px, 48),
     )
     current, done = y, 1
