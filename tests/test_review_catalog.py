@@ -155,6 +155,7 @@ def test_readers_go_by_decisions(root: Path, tmp_path: Path) -> None:
     apply_reviews(root)
     assert set(Dataset(root).keys()) == {"mug/poor", "mug/other"}
     assert in_splits() == {"mug/other"}, "also before it is divided again"
+    assert [(leak.kind, leak.names) for leak in find_leaks(root)] == [("rejected", ("mug/good",))]
     assert set(select_scenes(root).scenes.keys()) == {"mug/poor", "mug/other"}  # type: ignore[union-attr]
     assert select_scenes(root / "mug" / "good").is_one, "named itself, it goes out"
     assert divide() == in_splits() == {"mug/poor", "mug/other"}

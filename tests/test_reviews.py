@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from types import ModuleType
@@ -190,7 +191,7 @@ def test_what_browsers_send(ours: Path) -> None:
     (ours / "mug" / "bbbb" / "images" / "006.jpg").write_bytes(b"no image")
     broken = send_thumbnail(listing, window, get(key="mug/bbbb"))  # type: ignore[arg-type]
     assert broken.status == 200 and broken.content_type == "image/svg+xml"
-    for query in ({"order": "x"}, {"low": "x"}, {"offset": "-1"}):
+    for query in ({"order": "x"}, {"low": "x"}, {"offset": "-1"}, {"offset": "9" * 20}):
         with pytest.raises(UsageError):
             send_page(listing, window, get(**query))  # type: ignore[arg-type]
 
@@ -199,14 +200,32 @@ def test_what_browsers_send(ours: Path) -> None:
 
     sent = {"key": "mug/aaaa", "decision": "relabel", "label": " cup ", "note": "has a handle"}
     written = json.loads(take_review(listing, window, post(sent)).body)  # type: ignore[arg-type]
-    assert (written["label"], written["note"]) == ("cup", "has a handle")
-    for wrong in ([], {"key": 3}, {"key": "mug/aaaa", "decision": "x"}, {"decision": "accept"}):
+    assert (written["label"], written["note"], written["status"]) == ("cup", "has a handle", "rejected")
+    same_class = {"key": "mug/aaaa", "decision": "relabel", "label": "mug"}
+    for wrong in (same_class, [], {"key": 3}, {"key": "mug/aaaa", "decision": "x"}, {"decision": "accept"}):
         with pytest.raises(UsageError):
             take_review(listing, window, post(wrong))  # type: ignore[arg-type]
     assert [found.decision for found in read_reviews(reviews_path(ours))] == ["relabel"]
     undone = json.loads(take_review(listing, window, post({"key": "mug/aaaa", "decision": "undo"})).body)  # type: ignore[arg-type]
-    assert undone == {"decision": None, "label": None, "note": "", "time": None}
+    assert undone == {"decision": None, "label": None, "note": "", "time": None, "status": "accepted"}
     listing.close()
+
+
+def test_the_list_follows_other_viewers_and_builds(ours: Path) -> None:
+    first, second = Listing(Dataset(ours, statuses=None)), Listing(Dataset(ours, statuses=None))
+    first.review("mug/aaaa", "reject", label=None, note="")
+    assert [row["key"] for row in second.page(Filter(status="rejected", review="any"), 0)["rows"]] == [
+        "mug/aaaa"
+    ]
+    second.review("mug/aaaa", "relabel", label="cup", note="")
+    assert [row["key"] for row in first.page(Filter(text="CUP"), 0)["rows"]] == ["mug/aaaa"]
+    first.close(), second.close()
+    total = first.page(Filter(), 0)["total"]
+    shutil.rmtree(ours / "mug" / "bbbb")
+    rebuild_catalog(ours)
+    assert first.page(Filter(), 0)["total"] == total - 1
+    with pytest.raises(UsageError, match="bbbb"):
+        first.scene("mug/bbbb")
 
 
 def test_a_download(tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ def test_the_token_is_asked_for_and_leaves_the_address(upstream: int) -> None:
         for path in ("/", "/3d/", "/?token=wrong", "/3d/?token="):
             status, body, _ = ask(gateway.port, path)
             assert status == 401 and "token" in body
-        assert ask(gateway.port, "/", Cookie="walkaround_token=wrong")[0] == 401
+        assert ask(gateway.port, "/", Cookie=f"walkaround_token_{gateway.port}=wrong")[0] == 401
         status, _, headers = ask(gateway.port, "/?token=open-sesame&key=a")
         assert (status, headers["Location"]) == (303, "/?key=a")
         assert "HttpOnly" in headers["Set-Cookie"] and "SameSite=Strict" in headers["Set-Cookie"]
@@ -578,7 +578,14 @@ def test_other_machines_get_a_name_and_a_token(released: Path) -> None:
         assert session.token and session.address.endswith(f"?token={session.token}")
         assert session.address.startswith(f"http://{socket.gethostname()}:")
         assert ask(session.gateway.port, "/api/scene")[0] == 401
-        assert ask(session.gateway.port, "/api/scene", Cookie=f"walkaround_token={session.token}")[0] == 200
+        assert (
+            ask(
+                session.gateway.port,
+                "/api/scene",
+                Cookie=f"walkaround_token_{session.gateway.port}={session.token}",
+            )[0]
+            == 200
+        )
 
 
 def test_a_session_of_two(released: Path) -> None:

@@ -23,6 +23,7 @@ _LEAKS = {
     "source": "come from one source",
     "duplicate": "show one object",
     "unknown": "is not in the catalogue",
+    "rejected": "was rejected by hand since",
 }
 
 

@@ -25,6 +25,8 @@ _RESERVED_LABELS = frozenset(
     {
         "splits",
         "duplicates",
+        "report",
+        "croissant.json",
         "dataset.json",
         "catalog.parquet",
         "duplicates.json",

@@ -157,6 +157,8 @@ def _check(review: Review) -> None:
             raise UsageError(f"The decision names no {name}.")
     if (review.decision == "relabel") != bool(review.label):
         raise UsageError("A new class belongs to relabel, and to nothing else.")
+    if review.label == review.class_label:
+        raise UsageError(f"It is in the class {review.label!r:.80} already; accept it or undo instead.")
     problem = label_problem(review.label) if review.label else ""
     if problem:
         raise UsageError(f"The class {review.label!r:.80} cannot name a folder: {problem}.")

@@ -65,6 +65,10 @@ _STATUS_OF = {"accept": "accepted", "reject": "rejected", "relabel": "rejected"}
 """Decision -> the status that counts. What lies under a wrong label counts as rejected until it has moved."""
 
 
+DECIDED_STATUSES = tuple(dict.fromkeys(_STATUS_OF.values()))
+"""The statuses that a decision can give."""
+
+
 def status_that_counts(built_status: str, decision: str | None) -> str:
     """Return a sequence's status: what people decided, else what the build found.
 
@@ -250,13 +254,21 @@ FROM fresh LEFT JOIN (
 ) AS old ON old.instance_id = fresh.instance_id
 """
 
-_STATUS = " ".join(f"WHEN '{decision}' THEN '{status}'" for decision, status in _STATUS_OF.items())
+
+def sql_of_status(decision: str) -> str:
+    """Return :func:`status_that_counts` in SQL, of the columns ``built_status`` and the given one."""
+    cases = " ".join(f"WHEN '{name}' THEN '{status}'" for name, status in _STATUS_OF.items())
+    return (
+        "CASE WHEN built_status = 'incomplete' THEN built_status"
+        f" ELSE CASE {decision} {cases} ELSE built_status END END"
+    )
+
+
 _COMPLETED = f"""
 SELECT rows.* REPLACE (
   ids.class_id AS class_id, decided.decision AS review, decided.label AS review_label,
   decided.note AS review_note, decided.time AS review_time,
-  CASE WHEN built_status = 'incomplete' THEN built_status
-       ELSE CASE decided.decision {_STATUS} ELSE built_status END END AS status
+  {sql_of_status("decided.decision")} AS status
 ) FROM ({{rows}}) AS rows
 LEFT JOIN ids ON ids.class_label = rows.class_label
 LEFT JOIN decided ON decided.class_label = rows.class_label AND decided.instance_id = rows.instance_id

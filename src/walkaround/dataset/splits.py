@@ -45,7 +45,7 @@ class Leak:
     """Something that two splits share, or that a split should not hold."""
 
     kind: str
-    """``twice``, ``source``, ``duplicate`` or ``unknown``."""
+    """``twice``, ``source``, ``duplicate``, ``unknown`` or ``rejected``."""
     names: tuple[str, ...]
     splits: tuple[str, ...]
 
@@ -162,7 +162,9 @@ def read_splits(root: Path, names: Iterable[str] | None = None) -> dict[str, tup
 
 
 def find_leaks(root: Path) -> tuple[Leak, ...]:
-    """Look for what two splits share: sequences, sources, duplicates; and for sequences that are not there.
+    """Look for what two splits share (sequences, sources, duplicates), and for what should not be in one.
+
+    That is a sequence that is not there, or that a person rejected or gave another class since.
 
     Raises
     ------
@@ -176,12 +178,14 @@ def find_leaks(root: Path) -> tuple[Leak, ...]:
             where[name].add(split)
             if count > 1:
                 leaks.append(Leak(kind="twice", names=(name,), splits=(split,)))
-    sources = _sources(root, None)
+    sources, thrown_out = _sources(root, None), _thrown_out(root)
     for name, splits in sorted(where.items()):
         if len(splits) > 1:
             leaks.append(Leak(kind="twice", names=(name,), splits=tuple(sorted(splits))))
         if name not in sources:
             leaks.append(Leak(kind="unknown", names=(name,), splits=tuple(sorted(splits))))
+        elif name in thrown_out:
+            leaks.append(Leak(kind="rejected", names=(name,), splits=tuple(sorted(splits))))
     by_source: dict[str, list[str]] = defaultdict(list)
     for name in where:
         by_source[sources.get(name, name)].append(name)
@@ -217,6 +221,16 @@ def _sources(root: Path, statuses: Sequence[str] | None) -> dict[str, str]:
     return dict(rows)
 
 
+def _thrown_out(root: Path) -> set[str]:
+    """Return the names of what a build accepted and a person did not."""
+    with opened_catalog(root) as database:
+        rows = database.execute(
+            "SELECT class_label || '/' || instance_id FROM catalog"
+            " WHERE built_status = 'accepted' AND status = 'rejected'"
+        ).fetchall()
+    return {name for (name,) in rows}
+
+
 def _groups(root: Path, sources: Mapping[str, str]) -> tuple[list[tuple[str, ...]], bool]:
     """Return what must stay together, among these sequences, and whether duplicates were looked for."""
     duplicates = _duplicate_groups(root)
@@ -250,8 +264,8 @@ def _check_summary(root: Path, options: SplitsOptions) -> None:
     differing = [name for name, now in _settings(options).items() if before.get(name) != now]
     if differing:
         raise UsageError(
-            f"{path} was made with another {' and '.join(differing)}. Give the same again, which keeps every"
-            " sequence where it is, or --overwrite, which divides anew."
+            f"{path} was made with other values of {' and '.join(differing)}. Give the same again, which"
+            " keeps every sequence where it is, or --overwrite, which divides anew."
         )
 
 

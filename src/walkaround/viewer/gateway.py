@@ -24,7 +24,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from walkaround.errors import UsageError
 
-COOKIE = "walkaround_token"
+COOKIE = "walkaround_token_"
+"""Before the port: browsers keep cookies by host, and a host may run several viewers."""
 MAX_BODY_BYTES = 1 << 20
 _CHUNK = 1 << 18
 _NO_STORE = {
@@ -142,10 +143,10 @@ def same_origin(origin: str | None, host: str) -> bool:
     return origin is None or urlsplit(origin).netloc == host
 
 
-def cookie_token(header: str | None) -> str:
-    """Return the token in a ``Cookie`` header; empty without one."""
+def cookie_token(header: str | None, port: int) -> str:
+    """Return the token for this port in a ``Cookie`` header; empty without one."""
     try:
-        found = SimpleCookie(header or "").get(COOKIE)
+        found = SimpleCookie(header or "").get(f"{COOKIE}{port}")
     except CookieError:
         return ""
     return found.value if found else ""
@@ -204,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_known(self) -> bool:
         token = self._gateway.token
         return token is None or hmac.compare_digest(
-            cookie_token(self.headers.get("Cookie")).encode(), token.encode()
+            cookie_token(self.headers.get("Cookie"), self._gateway.port).encode(), token.encode()
         )
 
     def _let_in(self, path: str, query: dict[str, str]) -> None:
@@ -214,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
             text = "This viewer asks for its token: open the address that `walkaround view` printed."
             return self._send(_refusal(HTTPStatus.UNAUTHORIZED, text))
         place = "/" + path.lstrip("/") + (f"?{urlencode(query)}" if query else "")
-        cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict"
+        cookie = f"{COOKIE}{self._gateway.port}={token}; Path=/; HttpOnly; SameSite=Strict"
         headers = {"Location": place, "Set-Cookie": cookie}
         self._send(Response(body=b"", status=HTTPStatus.SEE_OTHER, headers=headers))
 

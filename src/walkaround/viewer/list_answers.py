@@ -31,8 +31,8 @@ def describe_choices(listing: Listing, window: Window, request: Request) -> Resp
 def send_page(listing: Listing, window: Window, request: Request) -> Response:
     """Send a page of the list."""
     offset = request.query.get("offset", "0")
-    if not offset.isdecimal():
-        raise UsageError(f"offset={offset!r:.80} is no number.")
+    if not (offset.isdecimal() and len(offset) < 16):
+        raise UsageError(f"offset={offset!r:.80} is no number of a row.")
     return as_json(listing.page(Filter.of_query(request.query), int(offset)))
 
 
@@ -62,14 +62,15 @@ def wanted_key(request: Request) -> str:
 def take_review(listing: Listing, window: Window, request: Request) -> Response:
     """Write what a person decided about a sequence; send the decision that counts now, if any."""
     body = _body(request)
+    key = _text(body, "key")
     counting = listing.review(
-        _text(body, "key"),
+        key,
         _text(body, "decision"),
         label=_text(body, "label") or None,
         note=_text(body, "note"),
     )
     nothing = {"decision": None, "label": None, "note": "", "time": None}
-    return as_json(asdict(counting) if counting else nothing)
+    return as_json({**(asdict(counting) if counting else nothing), "status": listing.status(key)})
 
 
 @lru_cache(maxsize=_KEPT_THUMBNAILS)

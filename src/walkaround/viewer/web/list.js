@@ -148,7 +148,7 @@ export class List {
     if (decision === "relabel") body.label = label.value;
     try {
       const counting = await this.tell("/api/review", body);
-      for (const name of ["decision", "label", "note", "time"]) this.rows[number][name] = counting[name];
+      for (const name of ["status", "decision", "label", "note", "time"]) this.rows[number][name] = counting[name];
       this.write(number);
       this.describe(this.rows[number]);
       this.say("");
