@@ -201,6 +201,8 @@ def test_windows_slide_with_few_frames_in_memory(folder: Path, clip: Clip, perio
             expected = window_around(clip.frames, index, period)
             for frame, wanted in zip(window, expected, strict=True):
                 assert np.abs(frame.image - wanted.image).max() < 1e-6
+    with pytest.raises(InputError, match=r"ends before frame 7"):
+        list(slide(source, exposures, [6], 7))
 
 
 def test_radiance_files_come_back(tmp_path: Path) -> None:
