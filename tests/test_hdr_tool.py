@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.clips import write_video
+from tests.clips import exif_block, jpeg_with_exif, write_video
 from tests.hdr_clips import Clip, make_clip, psnr_mu
 from walkaround.cli import main
 from walkaround.errors import InputError
@@ -171,6 +171,17 @@ def test_deep_and_linear_images(clip: Clip, tmp_path: Path) -> None:
     write_radiance(tmp_path / "bright.exr", image * 3)
     with pytest.raises(InputError, match=r"linear values up to 3, .* above 1"):
         read_recorded(tmp_path / "bright.exr")
+
+
+def test_exposure_times_of_jpegs(clip: Clip, tmp_path: Path) -> None:
+    for i, frame in enumerate(clip.frames):
+        image = np.rint(frame.image * 255).astype(np.uint8)
+        block = exif_block(1, exposure=(1, 400) if i % 2 == 0 else (1, 50))
+        (tmp_path / f"{i}.jpg").write_bytes(jpeg_with_exif(image, block))
+    assert np.allclose(np.diff(open_clip(tmp_path).exif_ev[:3]), [3, -3])
+    assert main(["hdr", str(tmp_path), "--out", str(tmp_path / "out"), "--response", "gamma"]) == 0
+    record = json.loads((tmp_path / "out" / "exposures.json").read_text())
+    assert (record["origin"], record["ev"], record["notes"]) == ("exif", [0.0, 3.0], [])
 
 
 def test_folders_that_are_no_clip(tmp_path: Path) -> None:
