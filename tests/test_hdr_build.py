@@ -16,6 +16,7 @@ from tests.hdr_clips import make_clip
 from tests.trees import tree
 from walkaround.capture.inspect import inspect_capture
 from walkaround.cli import main
+from walkaround.dataset.audit.verify import verify_dataset
 from walkaround.frames.extract import extract_frames
 from walkaround.frames.options import FramesOptions
 from walkaround.hdr.options import HdrOptions
@@ -63,6 +64,8 @@ def test_later_stages_see_the_fused_frames(stages: ModuleType, video: Path, tmp_
     assert record.scores["exposure_range_ev"] == max(found["ev"]) and record.scores["hdr_confidence"] > 0.8
     fused, plain = means(folder / "images"), means(folder / "exposures")
     assert len(fused) == len(plain) == len(record.frames) == 8
+    wrong = [item for item in verify_dataset(tmp_path) if "frames" in item.text or "exposures" in item.path]
+    assert wrong == [], "`walkaround verify` knows whose the images are"
     assert max(fused) < 1.25 * min(fused)
     assert max(abs(a - b) for a, b in zip(fused, plain, strict=True)) > 5, "not the frames as they were"
 

@@ -84,6 +84,13 @@ def test_too_few_frames() -> None:
         find_exposures(steps_of(clip_of((1.0, 8.0), 2)), given_ev=(0, 1, 2), exif_ev=())
 
 
+def test_exposures_far_apart_share_little() -> None:
+    """Two thirds of a frame is black or white in one of the two."""
+    frames = clip_of((1.0, 48.0), 10, step=1.0)
+    found = find_exposures(steps_of(frames), given_ev=None, exif_ev=())
+    assert np.allclose(found.ev, (0, np.log2(48)), atol=0.35)
+
+
 def test_an_odd_number_of_frames_is_said() -> None:
     found = find_exposures(steps_of(clip_of((1.0, 8.0), 13)), given_ev=None, exif_ev=())
     assert found.notes == (

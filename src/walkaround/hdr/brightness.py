@@ -10,13 +10,13 @@ import numpy as np
 
 from walkaround.hdr.alignment import as_recorded, find_homography
 from walkaround.hdr.response import Response
-from walkaround.types import ByteArray, Float32Array, FloatArray, Progress, no_progress
+from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray, Progress, no_progress
 
 _LONG_SIDE_PX = 320
 _CELL_PX = 4
 _LEAST_CELLS = 60
-_DARK, _BRIGHT = 0.12, 0.93
-"""Recorded values that count as well exposed."""
+_DARK, _BRIGHT = (0.12, 0.07), 0.93
+"""Recorded values that count as well exposed; the second where exposures lie far apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def measure_steps(
     before: _Small | None = None
     for number, image in frames:
         small = _shrink(image)
-        shares.append(float(_well_exposed(small.image).mean()))
+        shares.append(float(_well_exposed(small.image, _DARK[0]).mean()))
         if before is not None:
             evs.append(_step(before, small, response))
         before = small
@@ -100,9 +100,12 @@ def _ratio_ev(
     size = (first.shape[1], first.shape[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = np.asarray(cv2.warpPerspective(second, second_from_first, size, flags=flags), np.float32)
-    good = _well_exposed(first) & _well_exposed(moved)
-    whole = _cells(good.astype(np.float32)[..., None])[..., 0] > 0.999
-    if whole.sum() < _LEAST_CELLS:
+    for dark in _DARK:
+        good = _well_exposed(first, dark) & _well_exposed(moved, dark)
+        whole = _cells(good.astype(np.float32)[..., None])[..., 0] > 0.999
+        if whole.sum() >= _LEAST_CELLS:
+            break
+    else:
         return float("nan")
     light = [_cells(response.linear(image))[whole].sum(axis=1) for image in (first, moved)]
     ev = np.log2(light[1] / light[0])
@@ -112,8 +115,9 @@ def _ratio_ev(
     return float(np.median(ev[near]))
 
 
-def _well_exposed(image: Float32Array) -> np.ndarray:  # (h, w) bool
-    return (image.max(axis=2) < _BRIGHT) & (image.max(axis=2) > _DARK)
+def _well_exposed(image: Float32Array, dark: float) -> BoolArray:  # (h, w)
+    peak = image.max(axis=2)
+    return (peak < _BRIGHT) & (peak > dark)
 
 
 def _cells(image: Float32Array) -> Float32Array:  # (h, w, c) -> (h / 4, w / 4, c)

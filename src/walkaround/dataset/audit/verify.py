@@ -173,8 +173,9 @@ def _counts(root: Path, where: str, record: SequenceRecord) -> Iterator[Differen
     """Compare the list of frames with what the stages wrote."""
     outputs = {name: set(stage.outputs) for name, stage in record.stages.items()}
     images = {f"images/{frame.image}" for frame in record.frames}
-    if "frames" in outputs and outputs["frames"] != images:
-        said = f"lists {len(images)} frames, the stage wrote {len(outputs['frames'])} images"
+    written = outputs.get("hdr", outputs.get("frames"))  # the last of those stages that ran wrote the images
+    if written is not None and written != images:
+        said = f"lists {len(images)} frames, the stage wrote {len(written)} images"
         yield Difference(path=f"{where}/{RECORD_NAME}", text=said)
     registered = {frame.image for frame in record.frames if frame.registered}
     path = f"{where}/sparse/0/images.bin"
