@@ -107,14 +107,16 @@ def rows(arguments: Arguments, ratios: tuple[float, ...]) -> Iterator[tuple[str,
     yield "moving: fusion less naive", min(apart), statistics.mean(apart), "4 on average"
     yield "exposures: error of auto, EV", max(errors), statistics.mean(errors), ""
     for camera, name in ((CLEAN, "8 bits"), (CameraOptions(), "8 bits and noise")):
-        static, own, free = [], [], []
+        static, near, own, free = [], [], [], []
         for clip in clips(arguments, ratios, camera=camera, still=True):
             static.append(min(static_quality(clip, fusion)))
+            near.append(quality(clip, fusion))
             own.append(quality(clip, lambda window: Fused(radiance=debevec(window), confidence=NOTHING)))
         for clip in clips(arguments, ratios, camera=camera, dim=True):
             free.append(quality(clip, fusion))
         bar = camera is CLEAN
         yield f"static, {name}: fusion to Debevec", min(static), statistics.mean(static), "45" if bar else ""
+        yield f"static, {name}: fusion to truth", min(near), statistics.mean(near), ""
         yield f"static, {name}: Debevec to truth", min(own), statistics.mean(own), ""
         yield f"unsaturated, {name}: fusion", min(free), statistics.mean(free), "40" if bar else ""
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.clips import write_video
+from tests.clips import exif_block, jpeg_with_exif, write_video
 from tests.hdr_clips import Clip, make_clip, psnr_mu
 from walkaround.cli import main
 from walkaround.errors import InputError
@@ -173,6 +173,17 @@ def test_deep_and_linear_images(clip: Clip, tmp_path: Path) -> None:
         read_recorded(tmp_path / "bright.exr")
 
 
+def test_exposure_times_of_jpegs(clip: Clip, tmp_path: Path) -> None:
+    for i, frame in enumerate(clip.frames):
+        image = np.rint(frame.image * 255).astype(np.uint8)
+        block = exif_block(1, exposure=(1, 400) if i % 2 == 0 else (1, 50))
+        (tmp_path / f"{i}.jpg").write_bytes(jpeg_with_exif(image, block))
+    assert np.allclose(np.diff(open_clip(tmp_path).exif_ev[:3]), [3, -3])
+    assert main(["hdr", str(tmp_path), "--out", str(tmp_path / "out"), "--response", "gamma"]) == 0
+    record = json.loads((tmp_path / "out" / "exposures.json").read_text())
+    assert (record["origin"], record["ev"], record["notes"]) == ("exif", [0.0, 3.0], [])
+
+
 def test_folders_that_are_no_clip(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no images"):
         open_clip(tmp_path)
@@ -201,6 +212,8 @@ def test_windows_slide_with_few_frames_in_memory(folder: Path, clip: Clip, perio
             expected = window_around(clip.frames, index, period)
             for frame, wanted in zip(window, expected, strict=True):
                 assert np.abs(frame.image - wanted.image).max() < 1e-6
+    with pytest.raises(InputError, match=r"ends before frame 7"):
+        list(slide(source, exposures, [6], 7))
 
 
 def test_radiance_files_come_back(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from walkaround.errors import InputError
 from walkaround.hdr.clip import Exposed
 from walkaround.hdr.exposures import Exposures
 from walkaround.hdr.reading import ClipSource
@@ -21,6 +22,11 @@ def slide(
         Numbers of frames, ascending; what no window needs is not converted.
     num_frames
         Frames that can be read: a video may end before its header says.
+
+    Raises
+    ------
+    InputError
+        There are fewer.
     """
     ahead = [(index, window_indices(index, num_frames, exposures.period)) for index in references]
     needed = {place for _, places in ahead for place in places}
@@ -28,7 +34,12 @@ def slide(
     held: dict[int, Exposed] = {}
     for number, (index, places) in enumerate(ahead):
         while not held.keys() >= set(places):
-            place, image = next(reading)
+            found = next(reading, None)
+            if found is None:
+                raise InputError(
+                    f"{source.path} ends before frame {max(places) + 1}. Was it changed meanwhile?"
+                )
+            place, image = found
             held[place] = Exposed(image=image, exposure=exposures.exposure(place))
         yield index, tuple(held[place] for place in places)
         if number + 1 < len(ahead):
