@@ -12,6 +12,7 @@ from walkaround.cloud.options import CloudOptions
 from walkaround.depth.options import DepthOptions
 from walkaround.frames.options import FramesOptions
 from walkaround.masks.options import MasksOptions
+from walkaround.restore.options import RestoreFramesOptions
 from walkaround.threads import usable_cores
 
 
@@ -37,6 +38,7 @@ class BuildOptions:
     """Whether the collector agreed, kept in the record; False is a refusal, None when nobody asked."""
     capture: CaptureOptions = field(default_factory=CaptureOptions)
     frames: FramesOptions = field(default_factory=FramesOptions)
+    restore: RestoreFramesOptions = field(default_factory=RestoreFramesOptions)
     cameras: CamerasOptions = field(default_factory=CamerasOptions)
     depth: DepthOptions = field(default_factory=DepthOptions)
     masks: MasksOptions = field(default_factory=MasksOptions)

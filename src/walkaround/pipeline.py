@@ -107,6 +107,10 @@ def build_sequence(
     label = check_class_label(options.class_label)
     _check_instance_id(options.instance_id)
     check_limits(dataclasses.asdict(options))
+    if options.restore.task != "none":
+        from walkaround.restore.frames import check_torch
+
+        check_torch()
     if options.classes is not None:
         label = load_class_table(options.classes).resolve(label)
     progress("capture", 0.0)
@@ -147,9 +151,10 @@ def _build_local(
             wipe=wipe,
             until=batch.until if batch else None,
         )
+        frames_options = _frames_options(options)
         _ = (
             run("capture", options.capture, lambda _: _capture_stage(capture, options.masks))
-            and run("frames", options.frames, lambda scratch: _frames_stage(run, scratch, source, capture))
+            and run("frames", frames_options, lambda scratch: _frames_stage(run, scratch, source, capture))
             and run("cameras", options.cameras, lambda scratch: _cameras_stage(run, scratch, capture))
             and run("depth", options.depth, lambda scratch: _depth_stage(run, scratch))
             and run("masks", options.masks, lambda scratch: _masks_stage(run, scratch))
@@ -296,12 +301,38 @@ def _frames_stage(run: StageChain, scratch: Path, source: Path, capture: Capture
         FrameRecord(image=f.image, source_index=f.source_index, timestamp_s=f.timestamp_s)
         for f in result.frames
     )
+    scores = {**result.scores, **_restore_scores(run, image_dir, tuple(f.image for f in frames))}
     return StageResult(
-        scores=result.scores,
+        scores=scores,
         notes={"focal_prior_px": result.focal_prior_px, **result.notes},
         warnings=result.warnings,
         updates={"frames": frames},
     )
+
+
+def _frames_options(options: BuildOptions) -> Any:
+    """Return what the frames depend on: restoration only where it is asked for."""
+    if options.restore.task == "none":
+        return options.frames
+    restore = {**dataclasses.asdict(options.restore), "seed": options.seed}
+    return {**dataclasses.asdict(options.frames), "restore": restore}
+
+
+def _restore_scores(run: StageChain, image_dir: Path, names: tuple[str, ...]) -> dict[str, float]:
+    """Restore the frames in place when that is asked for."""
+    if run.options.restore.task == "none" or not names:
+        return {}
+    from walkaround.restore.frames import restore_frames
+
+    return restore_frames(
+        image_dir,
+        names,
+        options=run.options.restore,
+        jpeg_quality=run.options.frames.jpeg_quality,
+        seed=run.options.seed,
+        num_threads=run.options.num_threads,
+        progress=run.progress_of("frames"),
+    ).scores
 
 
 def _cameras_stage(run: StageChain, scratch: Path, capture: CaptureInfo) -> StageResult:

@@ -36,6 +36,7 @@ from walkaround.errors import UsageError
 from walkaround.frames.options import FramesOptions
 from walkaround.masks.options import MasksOptions
 from walkaround.pipeline import BuildOptions
+from walkaround.restore.options import RestoreFramesOptions
 from walkaround.runners.build import build_isolated
 from walkaround.runners.journal import Outcome
 from walkaround.runners.options import BatchOptions, check_batch_options
@@ -75,6 +76,7 @@ class BuildCommand:
     batch: Annotated[BatchOptions, tyro.conf.arg(name="")] = field(default_factory=BatchOptions)
     capture: CaptureOptions = field(default_factory=CaptureOptions)
     frames: FramesOptions = field(default_factory=FramesOptions)
+    restore: RestoreFramesOptions = field(default_factory=RestoreFramesOptions)
     cameras: CamerasOptions = field(default_factory=CamerasOptions)
     depth: DepthOptions = field(default_factory=DepthOptions)
     masks: MasksOptions = field(default_factory=MasksOptions)
