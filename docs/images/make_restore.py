@@ -1,7 +1,6 @@
-"""Draw docs/images/restore.jpg: ``python docs/images/make_restore.py DATA WORK``.
+"""Draw docs/images/restore.jpg: ``python docs/images/make_restore.py DATA/truth/bunny/images/001.png``.
 
-DATA is the folder of captures, WORK that of ``benchmarks/restore.py`` with results of seed 0. A row a task:
-the damaged picture, a classical estimate where there is one, ours, the truth.
+A row a task: what was given, the classical estimate, the result, the truth, of a piece of the picture.
 """
 
 from __future__ import annotations
@@ -11,76 +10,85 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from restore import SIGMA
+import torch
 
 from walkaround.restore.classical import nlm
-from walkaround.restore.jpeg import Jpeg, tables_of_quality
+from walkaround.restore.deblur import deblur_by_pairs, wiener
+from walkaround.restore.dejpeg import average_of_shifts, dejpeg_by_pairs
+from walkaround.restore.denoise import denoise_by_pairs
+from walkaround.restore.inpaint import inpaint_by_pairs
+from walkaround.restore.jpeg import Jpeg, read_tables
 from walkaround.restore.operators import Convolution, Downsample, motion_kernel
+from walkaround.restore.options import PairsOptions
 from walkaround.restore.picture import read_picture
 from walkaround.restore.plate import fill_smooth
 from walkaround.restore.resample import bicubic
 from walkaround.restore.tensors import to_array, to_tensor
+from walkaround.restore.upscale import upscale_by_pairs
 
-SIDE_PX = 200
-ROWS = (
-    ("denoise", "image_F16_512rgb", (190, 150)),
-    ("inpaint50", "image_Lena512rgb", (220, 220)),
-    ("upscale", "image_House256rgb", (40, 40)),
-    ("motion", "image_F16_512rgb", (190, 150)),
-    ("dejpeg", "image_Lena512rgb", (220, 220)),
-)
+PLACE, SIDE_PX, SHOWN_PX = (110, 400), 256, 176
+SIGMA = 25 / 255
+OPTIONS = PairsOptions(iterations=400)
+Row = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def main(data: Path, work: Path) -> None:
-    """Write the picture of the rows whose results are there."""
+def main(path: Path) -> None:
+    """Restore and draw."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    window = tuple(slice(start, start + SIDE_PX) for start in PLACE)
+    truth = np.ascontiguousarray(read_picture(path).image[window])
+    noise = np.random.default_rng(0).standard_normal(truth.shape).astype(np.float32)
     rows = []
-    for task, name, place in ROWS:
-        result = work / f"{task}-{name}-0.png"
-        if result.exists():
-            truth = read_picture(data / "restore" / "set9" / f"{name}.png").image
-            damaged, classical = damage(task, truth)
-            pictures = (damaged, classical, read_picture(result).image, truth)
-            window = tuple(slice(start, start + SIDE_PX) for start in place)
-            rows.append(np.concatenate([np.clip(picture[window], 0, 1) for picture in pictures], 1))
+    for make in (denoise, inpaint, upscale, deblur, dejpeg):
+        pictures = [np.clip(picture, 0, 1) for picture in (*make(truth, noise), truth)]
+        start = (SIDE_PX - SHOWN_PX) // 2
+        rows.append(
+            np.concatenate([p[start : start + SHOWN_PX, start : start + SHOWN_PX] for p in pictures], 1)
+        )
+        print(make.__name__, *(f"{-10 * np.log10(np.square(p - truth).mean()):.2f}" for p in pictures[:-1]))
     sheet = (np.concatenate(rows)[..., ::-1] * 255).round().astype(np.uint8)
     cv2.imwrite(str(Path(__file__).parent / "restore.jpg"), sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
-def damage(task: str, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the benchmark gave to the method, and the classical estimate it begins with."""
-    noise = np.random.default_rng(0).standard_normal(truth.shape).astype(np.float32)
-    if task == "denoise":
-        noisy = np.clip(truth + SIGMA * noise, 0, 1)
-        return noisy, nlm(noisy, SIGMA)
-    if task == "inpaint50":
-        missing = noise[..., 0] > 0
-        holed = np.where(missing[..., None], 0, truth).astype(np.float32)
-        return holed, fill_smooth(holed, ~missing)
-    if task == "upscale":
-        small = Downsample(4, lobes=2)(to_tensor(truth)).clamp(0, 1)
-        size = (truth.shape[0], truth.shape[1])
-        return np.repeat(np.repeat(to_array(small), 4, 0), 4, 1), to_array(bicubic(small, size))
-    return other_damage(task, truth, noise)
+def denoise(truth: np.ndarray, noise: np.ndarray) -> Row:
+    """Noise of sigma 25."""
+    noisy = np.clip(truth + SIGMA * noise, 0, 1)
+    return noisy, nlm(noisy, SIGMA), denoise_by_pairs(noisy, SIGMA, options=OPTIONS)
 
 
-def other_damage(task: str, truth: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same of motion blur and of JPEG."""
-    import torch
+def inpaint(truth: np.ndarray, noise: np.ndarray) -> Row:
+    """Half of the pixels."""
+    known = noise[..., 0] > 0
+    holed = np.where(known[..., None], truth, 0).astype(np.float32)
+    return holed, fill_smooth(holed, known), inpaint_by_pairs(holed, known, options=OPTIONS)
 
-    from walkaround.restore.deblur import wiener
-    from walkaround.restore.dejpeg import average_of_shifts, compress
 
-    if task == "motion":
-        kernel = torch.from_numpy(motion_kernel(15, 30))
-        blurred = to_array(Convolution(kernel)(to_tensor(truth))) + 2 / 255 * noise
-        return blurred, to_array(wiener(to_tensor(blurred), kernel, 0.015))
-    operator = Jpeg(tables_of_quality(10))
-    blocks = compress(to_tensor(truth), operator)
-    return to_array(blocks), to_array(average_of_shifts(blocks, operator))
+def upscale(truth: np.ndarray, noise: np.ndarray) -> Row:
+    """Four times smaller."""
+    small = Downsample(4, lobes=2)(to_tensor(truth)).clamp(0, 1)
+    shown = np.repeat(np.repeat(to_array(small), 4, 0), 4, 1)
+    large = to_array(bicubic(small, (SIDE_PX, SIDE_PX)))
+    return shown, large, upscale_by_pairs(to_array(small), 4, options=OPTIONS)
+
+
+def deblur(truth: np.ndarray, noise: np.ndarray) -> Row:
+    """Motion of 15 pixels, noise of sigma 2."""
+    kernel = motion_kernel(15, 30)
+    blurred = to_array(Convolution(torch.from_numpy(kernel))(to_tensor(truth))) + 2 / 255 * noise
+    filtered = to_array(wiener(to_tensor(blurred), torch.from_numpy(kernel), 0.015))
+    return blurred, filtered, deblur_by_pairs(blurred, kernel, 2 / 255, options=OPTIONS)
+
+
+def dejpeg(truth: np.ndarray, noise: np.ndarray) -> Row:
+    """Quality 10."""
+    stored = np.round(truth[..., ::-1] * 255).astype(np.uint8)
+    data = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, 10])[1]
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255
+    tables = read_tables(data.tobytes(), "picture")
+    average = to_array(average_of_shifts(to_tensor(image), Jpeg(tables)))
+    return image, average, dejpeg_by_pairs(image, tables, options=OPTIONS)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))
