@@ -6,9 +6,9 @@ PSNR is of 0..1, clipped; of luminance where the table says Y. One thread; the s
 process, with everything: classical estimates, learning, drawing.
 
 Tasks: denoise (sigma 25, clipped to 0..1 as in the paper), inpaint50 (half of the pixels missing), text
-(words over it), upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of
-sigma 2, dejpeg (quality 10). ``depth`` removes 30 % of the depth of the bunny in blobs and fills it.
-``paper`` lets the network of the paper denoise a crop of one picture beside ours.
+(words over it), hole (50 x 40 pixels, by the prior), upscale (x4, Lanczos), gaussian (1.6 px) and
+motion (15 px, 30 degrees) blur with noise of sigma 2, dejpeg (quality 10). ``depth`` removes 30 % of the
+depth of the bunny in blobs and fills it. ``paper`` lets the network of the paper denoise a crop beside ours.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from walkaround.restore.deblur import deblur_by_pairs
 from walkaround.restore.dejpeg import dejpeg_by_pairs
 from walkaround.restore.denoise import denoise_by_pairs
 from walkaround.restore.depth import complete_depth
-from walkaround.restore.inpaint import inpaint_by_pairs
+from walkaround.restore.inpaint import fill_hole, inpaint_by_pairs
 from walkaround.restore.jpeg import read_tables
 from walkaround.restore.operators import Convolution, Downsample, Identity, gaussian_kernel, motion_kernel
 from walkaround.restore.options import PairsOptions, PriorOptions
@@ -219,6 +219,21 @@ def text(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> 
     return inpaint(truth, missing > 0, seed, picture)
 
 
+def hole(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
+    """A hole of 50 x 40 pixels right of the middle; PSNR inside it alone."""
+    top, left = truth.shape[0] * 3 // 5, truth.shape[1] // 4
+    known = np.ones(truth.shape[:2], bool)
+    known[top : top + 40, left : left + 50] = False
+    image = np.where(known[..., None], truth, 0).astype(np.float32)
+    inside = (slice(top, top + 40), slice(left, left + 50))
+    options, began = PriorOptions(iterations=1500), time.process_time()
+    done = fill_hole(image, known, options=options, seed=seed)
+    seconds = round(time.process_time() - began, 1)
+    cv2.imwrite(str(picture), np.round(done[..., ::-1] * 255).astype(np.uint8))
+    linear, plate = (psnr(fill(image, known)[inside], truth[inside]) for fill in (fill_missing, fill_smooth))
+    return {"linear": linear, "plate": plate, "ours": psnr(done[inside], truth[inside]), "cpu_s": seconds}
+
+
 def upscale(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
     """Made four times smaller."""
     truth = truth[: truth.shape[0] // 4 * 4, : truth.shape[1] // 4 * 4]
@@ -258,8 +273,8 @@ def dejpeg(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -
 
 
 TASKS: dict[str, Callable[[Float32Array, Float32Array, int, Path], Numbers]] = {
-    "denoise": denoise, "inpaint50": inpaint50, "text": text, "upscale": upscale, "gaussian": gaussian,
-    "motion": motion, "dejpeg": dejpeg,
+    "denoise": denoise, "inpaint50": inpaint50, "text": text, "hole": hole, "upscale": upscale,
+    "gaussian": gaussian, "motion": motion, "dejpeg": dejpeg,
 }  # fmt: skip
 
 

@@ -120,3 +120,10 @@ def test_a_jump_is_taken_back() -> None:
     assert torch.equal(network.weight, good) and guard.count == 1
     assert not guard.check(1.0)
     assert guard.check(float("nan"))
+
+
+def test_a_loss_that_stays_high_is_followed_in_the_end() -> None:
+    guard = Rollback(torch.nn.Linear(2, 1))
+    guard.check(1.0)
+    taken_back = [guard.check(10.0) for _ in range(8)]
+    assert taken_back[0] and not taken_back[-1]

@@ -182,6 +182,8 @@ def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
         (["dejpeg", "IN"], "is not a JPEG"),
         (["dejpeg", "IN", "--quality", "101"], "--quality 101"),
         (["denoise", "IN", "--method", "prior", "--prior.generator", "ship"], "no generator 'ship'"),
+        (["denoise", "IN", "--method", "prior", "--guide", "IN"], "works with --method pairs"),
+        (["denoise", "IN", "--guide", "SMALL", *QUICK], "must show the same pixels"),
         (["denoise", "IN", "--truth", "SMALL", *QUICK], "Pass the picture that belongs to it"),
     ],
 )

@@ -13,6 +13,7 @@ from walkaround.depth.options import DepthOptions
 from walkaround.frames.options import FramesOptions
 from walkaround.hdr.options import HdrOptions
 from walkaround.masks.options import MasksOptions
+from walkaround.restore.options import RestoreFramesOptions
 from walkaround.threads import usable_cores
 
 
@@ -40,6 +41,7 @@ class BuildOptions:
     frames: FramesOptions = field(default_factory=FramesOptions)
     hdr: HdrOptions | None = None
     """The capture has alternating exposures, and its frames are fused; None takes them as they are."""
+    restore: RestoreFramesOptions = field(default_factory=RestoreFramesOptions)
     cameras: CamerasOptions = field(default_factory=CamerasOptions)
     depth: DepthOptions = field(default_factory=DepthOptions)
     masks: MasksOptions = field(default_factory=MasksOptions)

@@ -22,6 +22,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "frames.long_side_px": (64, math.inf),
     "frames.jpeg_quality": (1, 100),
     "frames.blur_min_score": (0, 1),
+    "restore.sigma": (0, 128),
     "depth.max_size": (64, math.inf),
     "depth.num_sources": (1, 64),
     "depth.num_neighbours": (1, 64),

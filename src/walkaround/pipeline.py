@@ -30,6 +30,7 @@ from walkaround.errors import InputError, SequenceRejected, UsageError
 from walkaround.hdr_stage import alternation, alternation_options, hdr_stage, reference_frames
 from walkaround.limits import check_limits
 from walkaround.quality.rules import RULES_BY_CODE
+from walkaround.restore_stage import check_restore, frames_options, restore_scores
 from walkaround.stage_chain import BuildProgress as BuildProgress
 from walkaround.stage_chain import StageChain
 from walkaround.stage_chain import no_build_progress as no_build_progress
@@ -108,6 +109,7 @@ def build_sequence(
     label = check_class_label(options.class_label)
     _check_instance_id(options.instance_id)
     check_limits(dataclasses.asdict(options))
+    check_restore(options)
     if options.classes is not None:
         label = load_class_table(options.classes).resolve(label)
     progress("capture", 0.0)
@@ -150,7 +152,11 @@ def _build_local(
         )
         _ = (
             run("capture", alternation_options(options), lambda _: _capture_stage(capture, options, source))
-            and run("frames", options.frames, lambda scratch: _frames_stage(run, scratch, source, capture))
+            and run(
+                "frames",
+                frames_options(options),
+                lambda scratch: _frames_stage(run, scratch, source, capture),
+            )
             and (options.hdr is None or run("hdr", options.hdr, lambda s: hdr_stage(run, s, source, capture)))
             and run("cameras", options.cameras, lambda scratch: _cameras_stage(run, scratch, capture))
             and run("depth", options.depth, lambda scratch: _depth_stage(run, scratch))
@@ -302,7 +308,7 @@ def _frames_stage(run: StageChain, scratch: Path, source: Path, capture: Capture
         for f in result.frames
     )
     return StageResult(
-        scores=result.scores,
+        scores={**result.scores, **restore_scores(run, image_dir, frames)},
         notes={"focal_prior_px": result.focal_prior_px, **result.notes},
         warnings=result.warnings,
         updates={"frames": frames},

@@ -37,6 +37,7 @@ from walkaround.frames.options import FramesOptions
 from walkaround.hdr.options import HdrOptions
 from walkaround.masks.options import MasksOptions
 from walkaround.pipeline import BuildOptions
+from walkaround.restore.options import RestoreFramesOptions
 from walkaround.runners.build import build_isolated
 from walkaround.runners.journal import Outcome
 from walkaround.runners.options import BatchOptions, check_batch_options
@@ -79,6 +80,7 @@ class BuildCommand:
     hdr: bool = False
     """The capture has alternating exposures: its frames are fused, and later stages work on the result."""
     hdr_options: Annotated[HdrOptions, tyro.conf.arg(name="hdr")] = field(default_factory=HdrOptions)
+    restore: RestoreFramesOptions = field(default_factory=RestoreFramesOptions)
     cameras: CamerasOptions = field(default_factory=CamerasOptions)
     depth: DepthOptions = field(default_factory=DepthOptions)
     masks: MasksOptions = field(default_factory=MasksOptions)

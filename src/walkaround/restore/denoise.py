@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from walkaround.errors import UsageError
@@ -96,3 +98,31 @@ def nlm_tiled(image: Float32Array, sigma: float, tile_px: int = TILE_PX) -> Floa
     for tile in tiles((image.shape[0], image.shape[1]), halo_px=NLM_HALO_PX, tile_px=tile_px):
         out[tile.target] = nlm(np.ascontiguousarray(image[tile.outer]), sigma)[tile.inner]
     return out
+
+
+def learn_noise(
+    images: list[Float32Array],
+    sigma: float,
+    *,
+    options: PairsOptions,
+    seed: int = 0,
+    device: str = "cpu",
+    watch: Callable[[float], None] = lambda _: None,
+) -> Corrector:
+    """Learn from several noisy (H, W, C) pictures of the same things, parts of the same size of each."""
+    source = own_source(seed)
+    pairs = []
+    for number, image in enumerate(images):
+        parts = learning_parts((image.shape[0], image.shape[1]), seed + number)
+        for part in parts[: max(1, 2 * len(parts) // len(images))]:
+            none = np.empty((*image[part].shape[:2], 0), np.float32)
+            pairs.append(_recorrupted(image[part], none, sigma, source))
+    return learn(pairs, options=options, seed=seed, device=device, watch=lambda _, share, *__: watch(share))
+
+
+def correct_noise(
+    network: Corrector, image: Float32Array, sigma: float, *, device: str = "cpu"
+) -> Float32Array:
+    """Denoise (H, W, C) by what :func:`learn_noise` learned."""
+    base = nlm_tiled(image, sigma)
+    return _apply(network, image, base, 1, device, TILE_PX)

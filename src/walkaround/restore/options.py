@@ -76,3 +76,14 @@ class RestoreOptions:
     """Of the IJG's encoder, 1..100, when the picture is no longer the JPEG file; 0 reads the file. dejpeg."""
     pairs: PairsOptions = field(default_factory=PairsOptions)
     prior: PriorOptions = field(default_factory=PriorOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreFramesOptions:
+    """Restoration of a capture's frames before anything is made of them."""
+
+    task: Literal["none", "denoise"] = "none"
+    """denoise takes noise from the frames; needs torch."""
+    sigma: float | None = None
+    """Deviation of the noise in 8-bit values (0..255); None measures it."""
+    pairs: PairsOptions = field(default_factory=PairsOptions)

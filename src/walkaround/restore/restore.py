@@ -130,6 +130,8 @@ def _sigma(image: Float32Array, options: RestoreOptions) -> float:
 
 def _denoise(image: Float32Array, options: RestoreOptions, listen: Listen) -> Restored:
     if options.method == "prior":
+        if options.guide is not None:
+            raise UsageError("--guide works with --method pairs, not with prior. Leave one of them out.")
         return _prior(image, Identity(), _size(image), "denoise", options, listen)
     sigma = _sigma(image, options)
     guide = None if options.guide is None else _continued(read_picture(options.guide).image)

@@ -85,7 +85,8 @@ class Rollback:
         if self._mean is not None and self._good and (not finite or loss > self.factor * self._mean):
             self.network.load_state_dict(self._good)
             self.count += 1
-            self._mean = self._mean if finite else None
+            # a loss that stays high is no jump: the next one may be half as high again
+            self._mean = 1.5 * self._mean if finite else None
             return True
         if not finite:
             return False
