@@ -1,8 +1,8 @@
 """Families of shapes for simulated datasets: each a class, its proportions drawn for each instance.
 
 A shape stands on z = 0 with its front towards +x, about 1 high or wide; :func:`make_instance` scales it to
-metres. Parts are at least a twentieth of the whole, so that a coarse mesh keeps them. One long file: a table of
-shapes, each short.
+metres. Parts are at least a twentieth of the whole, so that a coarse mesh keeps them. One long file, because
+it is a table of shapes.
 """
 
 from __future__ import annotations
