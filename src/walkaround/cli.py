@@ -32,6 +32,7 @@ _COMMANDS = {
     "shard": "pack a dataset into WebDataset tars with an index",
     "unshard": "unpack shards: the same files again",
     "simulate": "render a walk-around of an object with known truth",
+    "simulate-dataset": "render a dataset of many classes with exact truth",
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
     "view": "look at a sequence or a dataset in the browser, accept and reject",
@@ -40,6 +41,7 @@ _COMMANDS = {
     "hdr-train": "train the network that merges alternating exposures",
     "masks": "mask one object in a folder of photos, without cameras",
     "restore": "denoise, inpaint, upscale, deblur or dejpeg pictures with an untrained network",
+    "study": "run a study of what multi-view data is good for",
     "models": "list the learned mask models that can be named",
 }
 
@@ -54,6 +56,8 @@ _AFTER_INTERRUPT = {
     "unshard": "the same command continues after the last finished scene",
     "hdr": "the same command continues after the last finished frame",
     "restore": "the same command continues after the last finished picture",
+    "simulate-dataset": "the same command goes on with the objects that are missing",
+    "study": "the same command goes on from the last checkpoint",
     "report": "the same command keeps the pages that are there",
     "hdr-train": "the same command continues after the last checkpoint",
 }
@@ -105,7 +109,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _overview() -> str:
-    commands = "\n".join(f"  {name:<10} {text}" for name, text in _COMMANDS.items())
+    commands = "\n".join(f"  {name:<16} {text}" for name, text in _COMMANDS.items())
     return (
         "usage: walkaround COMMAND ...\n\n"
         "Turn walk-around videos of objects into a multi-view dataset.\n\n"
