@@ -1,0 +1,1 @@
+"""What multi-view data is good for: studies that train and compare, ``walkaround study NAME``."""
