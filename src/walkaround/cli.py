@@ -36,6 +36,7 @@ _COMMANDS = {
     "evaluate": "compare a sequence with the truth",
     "view": "look at a sequence or a dataset in the browser, accept and reject",
     "masks": "mask one object in a folder of photos, without cameras",
+    "study": "run a study of what multi-view data is good for",
     "models": "list the learned mask models that can be named",
 }
 
@@ -48,6 +49,7 @@ _AFTER_INTERRUPT = {
     "export": "the scenes before are written; --overwrite writes them again",
     "shard": "the same command continues after the last finished shard",
     "unshard": "the same command continues after the last finished scene",
+    "study": "the same command goes on from the last checkpoint",
     "report": "the same command keeps the pages that are there",
 }
 
@@ -91,14 +93,14 @@ def _dispatch(arguments: list[str]) -> int:
         hint = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(_COMMANDS)}."
         _say(f"error: there is no command {name!r}. {hint}")
         return EXIT_USAGE
-    module = {"import": "import_"}.get(name, name)  # a word of Python
+    module = {"import": "import_"}.get(name, name.replace("-", "_"))  # a word of Python
     command = importlib.import_module(f"walkaround.commands.{module}")
     code: int = command.run(arguments[1:])
     return code
 
 
 def _overview() -> str:
-    commands = "\n".join(f"  {name:<10} {text}" for name, text in _COMMANDS.items())
+    commands = "\n".join(f"  {name:<16} {text}" for name, text in _COMMANDS.items())
     return (
         "usage: walkaround COMMAND ...\n\n"
         "Turn walk-around videos of objects into a multi-view dataset.\n\n"
