@@ -73,7 +73,8 @@ def read_mvpnet(
     here = [entry for entry in entries if (root / entry[0]).is_file()]
     if len(here) < len(entries):
         first = next(name for name, _ in entries if not (root / name).is_file())
-        text = f"{root} lacks {len(entries) - len(here)} of the {len(entries)} clouds of {split.name}, as {first}"
+        gone = len(entries) - len(here)
+        text = f"{root} lacks {gone} of the {len(entries)} clouds of {split.name}, as {first}"
         if not missing_ok or not here:
             raise FormatError(f"{text}. Unpack the missing classes, or allow --missing-ok.")
         logger.warning("%s; they are left out.", text)

@@ -120,7 +120,9 @@ def _read_file(path: Path) -> tuple[Float32Array, Any, Any]:
 
 def _check(path: Path, data: Float32Array, label: Any, mask: Any) -> None:
     if data.ndim != 3 or data.shape[2] != 3 or not data.size or len(label) != len(data):
-        raise FormatError(f"{path}: data is {data.shape} and label {label.shape}; expected (S, N, 3) and (S,).")
+        raise FormatError(
+            f"{path}: data is {data.shape} and label {label.shape}; expected (S, N, 3) and (S,)."
+        )
     if label.min() < 0 or label.max() >= len(CLASS_NAMES):
         raise FormatError(f"{path}: labels run from {label.min()} to {label.max()}; expected 0 to 14.")
     if mask is not None and mask.shape != data.shape[:2]:
