@@ -32,6 +32,7 @@ _COMMANDS = {
     "shard": "pack a dataset into WebDataset tars with an index",
     "unshard": "unpack shards: the same files again",
     "simulate": "render a walk-around of an object with known truth",
+    "simulate-dataset": "render a dataset of many classes with exact truth",
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
     "view": "look at a sequence or a dataset in the browser, accept and reject",
@@ -49,6 +50,7 @@ _AFTER_INTERRUPT = {
     "export": "the scenes before are written; --overwrite writes them again",
     "shard": "the same command continues after the last finished shard",
     "unshard": "the same command continues after the last finished scene",
+    "simulate-dataset": "the same command goes on with the objects that are missing",
     "study": "the same command goes on from the last checkpoint",
     "report": "the same command keeps the pages that are there",
 }

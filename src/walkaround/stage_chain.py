@@ -100,7 +100,7 @@ class StageChain:
             logger.info("%s: done before", name)
         else:
             self.progress(name, 0.0)
-            updates = {**self._settings(), "versions": _versions()}
+            updates = {**self._settings(), "versions": run_versions()}
             record = workspace.run_stage(name, key, lambda scratch: self._wiped(run, scratch), **updates)
             logger.info("%s: %.1f s", name, record.seconds)
         self.progress(name, 1.0)
@@ -149,6 +149,7 @@ def verdict(stages: Mapping[str, StageRecord]) -> dict[str, Any]:
     return {"status": status, "reasons": tuple(reasons), "message": " ".join(messages)}
 
 
-def _versions() -> dict[str, str]:
+def run_versions() -> dict[str, str]:
+    """Return the versions of walkaround, Python and the libraries that compute something."""
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return {"walkaround": __version__, "python": platform.python_version(), **libraries}

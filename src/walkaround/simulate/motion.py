@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.spatial import ConvexHull
@@ -12,6 +13,16 @@ from walkaround.types import FloatArray
 
 _INSIDE = 0.94
 """Share of the image's width and height that the object may span when the hand is still."""
+
+
+class Poses(Protocol):
+    """Where camera and object are at any time."""
+
+    def cam_from_room(self, time_s: float) -> FloatArray:
+        """4x4 pose of the camera in the room."""
+
+    def object_from_room(self, time_s: float) -> FloatArray:
+        """3x3 rotation of the room into the object's own frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +80,7 @@ def make_path(options: SimulateOptions, vertices: FloatArray, focal_px: float) -
     rng = np.random.default_rng([options.seed, 23])
     hull = vertices[ConvexHull(vertices).vertices]
     heights = vertices[:, 2].max() * np.linspace(0.3, 0.6, 13)
-    nearest = [_standoff(options, hull - [0.0, 0.0, z], focal_px) for z in heights]
+    nearest = [standoff(options, hull - [0.0, 0.0, z], focal_px) for z in heights]
     centre = np.array([0.0, 0.0, heights[int(np.argmin(nearest))]])
     radius = float(np.linalg.norm(vertices - centre, axis=1).max())
     waves = np.empty((7, 8, 3))
@@ -89,7 +100,7 @@ def make_path(options: SimulateOptions, vertices: FloatArray, focal_px: float) -
     )
 
 
-def _standoff(options: SimulateOptions, around: FloatArray, focal_px: float) -> float:
+def standoff(options: SimulateOptions, around: FloatArray, focal_px: float) -> float:
     """Nearest distance in metres that shows the whole object from everywhere, with room for the sway."""
     half = 0.5 * _INSIDE * np.array(options.size) / focal_px
     elevation = np.radians(options.elevation_deg)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from walkaround.simulate.solids import capsule_distance, ellipsoid_distance, rotation, smooth_min
 from walkaround.simulate.surface import Field, TriangleMesh, mesh_field
 from walkaround.types import FloatArray
 
@@ -40,37 +41,13 @@ def make_object(name: str, seed: int, symmetry: int = 1) -> TriangleMesh:
 def _turned_copies(
     field: Field, low: FloatArray, high: FloatArray, count: int
 ) -> tuple[Field, FloatArray, FloatArray]:
-    turns = [_rotation(np.array([0, 0, 1.0]), 2 * np.pi * n / count) for n in range(count)]
+    turns = [rotation(np.array([0, 0, 1.0]), 2 * np.pi * n / count) for n in range(count)]
 
     def united(p: FloatArray) -> FloatArray:
         return np.minimum.reduce([field(p @ turn) for turn in turns])
 
     side = float(np.hypot(*np.maximum(np.abs(low), np.abs(high))[:2]))
     return united, np.array([-side, -side, low[2]]), np.array([side, side, high[2]])
-
-
-def _smooth_min(a: FloatArray, b: FloatArray, k: float) -> FloatArray:
-    h = np.maximum(k - np.abs(a - b), 0.0) / k
-    return np.minimum(a, b) - h * h * k * 0.25
-
-
-def _ellipsoid(p: FloatArray, centre: FloatArray, radii: FloatArray) -> FloatArray:
-    q = (p - centre) / radii
-    k0 = np.sqrt((q**2).sum(axis=1))
-    k1 = np.sqrt(((q / radii) ** 2).sum(axis=1))
-    return np.where(k1 > 1e-9, k0 * (k0 - 1.0) / np.maximum(k1, 1e-9), -radii.min())
-
-
-def _capsule(p: FloatArray, a: FloatArray, b: FloatArray, ra: float, rb: float) -> FloatArray:
-    ab = b - a
-    share = np.clip((p - a) @ ab / (ab @ ab), 0.0, 1.0)
-    return np.linalg.norm(p - a - share[:, None] * ab, axis=1) - (ra + (rb - ra) * share)
-
-
-def _rotation(axis: FloatArray, angle: float) -> FloatArray:
-    x, y, z = axis / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
 def _vase(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
@@ -103,7 +80,7 @@ def _blob(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
 
     def field(p: FloatArray) -> FloatArray:
         bumps = np.sin(p @ waves.T + phases) @ sizes
-        return 0.8 * (_ellipsoid(p, centre, radius * squash) - bumps)
+        return 0.8 * (ellipsoid_distance(p, centre, radius * squash) - bumps)
 
     side = radius * 1.15 + 0.03
     return field, (np.array([-side, -side, 0]), np.array([side, side, 2 * side])), 112
@@ -121,7 +98,7 @@ def _mug(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
         outer = np.maximum(rho - r, p[:, 2] - height)
         q = p - middle
         around = np.hypot(np.hypot(q[:, 0], q[:, 2] * 0.85) - ring, q[:, 1]) - thick
-        body = _smooth_min(outer, around, 0.008)
+        body = smooth_min(outer, around, 0.008)
         inner = np.maximum(rho - r + wall, 0.007 - p[:, 2])
         return np.maximum(body, -inner)
 
@@ -156,9 +133,9 @@ def _figurine(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
     def field(p: FloatArray) -> FloatArray:
         out = np.full(len(p), 1.0)
         for centre, radii in parts:
-            out = _smooth_min(out, _ellipsoid(p, centre, radii), 0.012)
+            out = smooth_min(out, ellipsoid_distance(p, centre, radii), 0.012)
         for a, b in arms:
-            out = _smooth_min(out, _capsule(p, a, b, 0.015, 0.011), 0.01)
+            out = smooth_min(out, capsule_distance(p, a, b, 0.015, 0.011), 0.01)
         return out
 
     top = head_at[2] + head[2] * 1.05 + 0.026
@@ -178,17 +155,17 @@ def _plant(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
         middle = base + 0.4 * reach * out + [0, 0, 0.65 * rise]
         tip = base + reach * out + [0, 0, rise]
         stems += [(base, middle), (middle, tip)]
-        turn = _rotation(np.array([0, 0, 1.0]), angle) @ _rotation(np.array([0, 1.0, 0]), rng.uniform(0.1, 1))
+        turn = rotation(np.array([0, 0, 1.0]), angle) @ rotation(np.array([0, 1.0, 0]), rng.uniform(0.1, 1))
         radii = np.array([rng.uniform(0.042, 0.055), rng.uniform(0.025, 0.033), 0.003])
         leaves.append((tip + turn[:, 0] * radii[0] * 0.75, turn, radii))
 
     def stem(ends: tuple[FloatArray, FloatArray], p: FloatArray) -> FloatArray:
-        return _capsule(p, *ends, 0.0038, 0.0032)
+        return capsule_distance(p, *ends, 0.0038, 0.0032)
 
     def leaf(shape: tuple[FloatArray, FloatArray, FloatArray], p: FloatArray) -> FloatArray:
         q = (p - shape[0]) @ shape[1]
         q[:, 2] += 5.0 * q[:, 0] ** 2 - 6.0 * q[:, 1] ** 2
-        return 0.8 * _ellipsoid(q, np.zeros(3), shape[2])
+        return 0.8 * ellipsoid_distance(q, np.zeros(3), shape[2])
 
     def field(p: FloatArray) -> FloatArray:
         rho = np.hypot(p[:, 0], p[:, 1])
@@ -234,7 +211,7 @@ def _wire(rng: np.random.Generator) -> tuple[Field, Bounds, int]:
     rods += [(np.array([0, 0, p[2]]), p) for p in (at[0], at[-1])]
 
     def rod(ends: tuple[FloatArray, FloatArray], p: FloatArray) -> FloatArray:
-        return _capsule(p, *ends, thick, thick)
+        return capsule_distance(p, *ends, thick, thick)
 
     def field(p: FloatArray) -> FloatArray:
         out = np.full(len(p), 1.0)

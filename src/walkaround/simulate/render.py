@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from walkaround.simulate.motion import CameraPath
+from walkaround.simulate.motion import Poses
 from walkaround.simulate.scene import Scene
 from walkaround.simulate.shading import find_edges, meet_faces, shade_pixels
 from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray, IntArray
@@ -34,7 +34,7 @@ class _Hits:
 
 def render_frame(
     scene: Scene,
-    path: CameraPath,
+    path: Poses,
     K: FloatArray,
     time_s: float,
     index: int,
@@ -81,7 +81,7 @@ def render_frame(
     )
 
 
-def _poses(path: CameraPath, time_s: float) -> tuple[FloatArray, FloatArray]:
+def _poses(path: Poses, time_s: float) -> tuple[FloatArray, FloatArray]:
     """Where the camera is in the room and in the object's own frame."""
     cam_from_room = path.cam_from_room(time_s)
     cam_from_object = cam_from_room.copy()
@@ -127,7 +127,7 @@ def _trace(
 
 def _shade(
     scene: Scene,
-    path: CameraPath,
+    path: Poses,
     K: FloatArray,
     time_s: float,
     pixels: IntArray,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,13 +69,26 @@ class Scene:
     noise_seed: int
 
 
-def make_scene(options: SimulateOptions) -> Scene:
-    """Draw everything random of the scene from the seed."""
+def make_scene(
+    options: SimulateOptions,
+    alone: TriangleMesh | None = None,
+    make_other: Callable[[str, int], TriangleMesh] = make_object,
+) -> Scene:
+    """Draw everything random of the scene from the seed.
+
+    Parameters
+    ----------
+    alone
+        The object, standing on z = 0 over the origin; None makes the one that the options name.
+    make_other
+        Makes what stands around it, of a name and a seed.
+    """
     rng = np.random.default_rng([options.seed, 37])
-    alone = make_object(options.object, options.seed, options.symmetry)
+    if alone is None:
+        alone = make_object(options.object, options.seed, options.symmetry)
     centre = np.array([0.0, 0.0, 0.5 * alone.vertices[:, 2].max()])
     radius = options.table_radius * float(np.linalg.norm(alone.vertices - centre, axis=1).max())
-    mesh, owners = _among_others(alone, options)
+    mesh, owners = _among_others(alone, options, make_other)
     side = min(256, max(64, max(options.size) // 3))
     tracer = Tracer(mesh)
     others = np.random.default_rng([options.seed, 67])
@@ -111,7 +125,9 @@ def _colors(rng: np.random.Generator) -> FloatArray:  # (3, 3)
     return np.asarray(np.array([colorsys.hsv_to_rgb(h % 1.0, s, v) for h, s, v in hsv]) ** 1.6)
 
 
-def _among_others(alone: TriangleMesh, options: SimulateOptions) -> tuple[TriangleMesh, IntArray]:
+def _among_others(
+    alone: TriangleMesh, options: SimulateOptions, make_other: Callable[[str, int], TriangleMesh]
+) -> tuple[TriangleMesh, IntArray]:
     """Put other things in a ring around the object, where none touches it; return all with their owners."""
     rng = np.random.default_rng([options.seed, 61])
     meshes = [alone]
@@ -119,7 +135,7 @@ def _among_others(alone: TriangleMesh, options: SimulateOptions) -> tuple[Triang
     start = rng.uniform(0, 2 * np.pi)
     for number in range(options.clutter):
         name = _OTHERS[int(rng.integers(len(_OTHERS)))]
-        other = make_object(name, int(rng.integers(1 << 20)))
+        other = make_other(name, int(rng.integers(1 << 20)))
         size = float(np.hypot(other.vertices[:, 0], other.vertices[:, 1]).max())
         scale = rng.uniform(0.35, 0.7) * alone.vertices[:, 2].max() / other.vertices[:, 2].max()
         angle = start + 2 * np.pi * (number + rng.uniform(-0.25, 0.25)) / options.clutter
