@@ -22,6 +22,7 @@ NETWORKS: dict[str, dict[str, Callable[[int], CloudNetwork]]] = {
         "small": partial(PointTransformer, shape=SMALL_MAE),
     },
 }
+_AUTOENCODERS = {"paper": MaeShape(), "small": SMALL_MAE}
 
 
 def build_network(name: str, classes: int, *, size: str = "paper") -> CloudNetwork:
@@ -37,3 +38,8 @@ def build_network(name: str, classes: int, *, size: str = "paper") -> CloudNetwo
     if size not in NETWORKS[name]:
         raise UsageError(f"{name} has no size {size!r}; its sizes are {', '.join(NETWORKS[name])}.")
     return NETWORKS[name][size](classes)
+
+
+def mae_shape(size: str) -> MaeShape:
+    """Return the proportions for pretraining; those of ``pointmae`` in the same size take its encoder."""
+    return _AUTOENCODERS[size]

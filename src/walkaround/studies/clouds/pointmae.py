@@ -25,6 +25,8 @@ class MaeShape:
     """Points a patch."""
     channels: int = 384
     """Features a patch."""
+    patch_channels: int = 128
+    """First layer of the net on each patch; its others have 2 and 4 times as many."""
     depth: int = 12
     """Blocks of the encoder."""
     decoder_depth: int = 4
@@ -37,7 +39,9 @@ class MaeShape:
     """Share of the patches that pretraining hides."""
 
 
-SMALL_MAE = MaeShape(patches=24, patch_points=16, channels=96, depth=4, decoder_depth=2, heads=4)
+SMALL_MAE = MaeShape(
+    patches=24, patch_points=16, channels=96, patch_channels=32, depth=4, decoder_depth=2, heads=4
+)
 
 
 class MaskedAutoencoder(nn.Module):  # type: ignore[misc, unused-ignore]
@@ -113,7 +117,7 @@ class PatchEncoder(nn.Module):  # type: ignore[misc, unused-ignore]
     def __init__(self, shape: MaeShape) -> None:
         super().__init__()
         self.shape = shape
-        self.patch = _PatchNet(shape.channels)
+        self.patch = _PatchNet(shape.patch_channels, shape.channels)
         self.place = _place(shape.channels)
         self.blocks = _blocks(shape, shape.depth)
         self.norm = nn.LayerNorm(shape.channels)
@@ -144,14 +148,10 @@ def chamfer_distance(a: Tensor, b: Tensor) -> Tensor:
 class _PatchNet(nn.Module):  # type: ignore[misc, unused-ignore]
     """A two-step PointNet on each patch."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, width: int, channels: int) -> None:
         super().__init__()
-        self.first = nn.Sequential(
-            nn.Conv1d(3, 128, 1), nn.BatchNorm1d(128), nn.ReLU(inplace=True), nn.Conv1d(128, 256, 1)
-        )
-        self.second = nn.Sequential(
-            nn.Conv1d(512, 512, 1), nn.BatchNorm1d(512), nn.ReLU(inplace=True), nn.Conv1d(512, channels, 1)
-        )
+        self.first = _two_layers(3, width, 2 * width)
+        self.second = _two_layers(4 * width, 4 * width, channels)
 
     def forward(self, patches: Tensor) -> Tensor:
         """(B, G, K, 3) -> (B, G, C)."""
@@ -191,6 +191,15 @@ class _Block(nn.Module):  # type: ignore[misc, unused-ignore]
 def _blocks(shape: MaeShape, depth: int) -> nn.ModuleList:
     shares = [shape.drop_path * i / max(depth - 1, 1) for i in range(depth)]
     return nn.ModuleList([_Block(shape.channels, shape.heads, share) for share in shares])
+
+
+def _two_layers(channels: int, middle: int, out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv1d(channels, middle, 1),
+        nn.BatchNorm1d(middle),
+        nn.ReLU(inplace=True),
+        nn.Conv1d(middle, out, 1),
+    )
 
 
 def _place(channels: int) -> nn.Sequential:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from walkaround.studies.clouds.layers import CloudNetwork, Head, Shared, Tensor, highest, wide
+from walkaround.studies.clouds.layers import CloudNetwork, Head, Shared, Tensor, highest
 from walkaround.studies.clouds.neighbours import farthest_points, gather, nearest_points
 
 
@@ -40,7 +40,7 @@ ELITE_SHAPE = MlpShape(
     first=32, growth=(2, 2, 2, 1), before=(1, 1, 2, 1), after=(1, 1, 2, 1), bottleneck=0.25, neighbours=24
 )
 SMALL_SHAPE = MlpShape(
-    first=16, growth=(2, 2, 2), before=(1, 1, 1), after=(1, 1, 1), bottleneck=0.5, neighbours=12
+    first=16, growth=(2, 2, 2), before=(1, 1, 1), after=(1, 1, 1), bottleneck=0.5, neighbours=8
 )
 
 
@@ -120,5 +120,4 @@ class _Residual(nn.Module):  # type: ignore[misc, unused-ignore]
 
 def small_pointmlp(classes: int) -> PointMLP:
     """Return the miniature's network."""
-    low, lower = wide((128, 64), 1.0)
-    return PointMLP(classes, shape=SMALL_SHAPE, head=(low, lower))
+    return PointMLP(classes, shape=SMALL_SHAPE, head=(128, 64), first_centres=64)
