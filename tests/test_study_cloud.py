@@ -11,7 +11,9 @@ import pytest
 
 from walkaround.errors import UsageError
 from walkaround.io.pointcloud import write_pcd
+from walkaround.simulate.dataset_options import SimulateDatasetOptions
 from walkaround.simulate.surface import TriangleMesh
+from walkaround.simulating import simulate_dataset
 from walkaround.studies import load_study
 from walkaround.studies.clouds.augment import HARD
 from walkaround.studies.clouds.recipe import NETWORK_NAMES, PRESETS, CloudRecipe
@@ -161,6 +163,37 @@ def test_mvpnet_to_scanobjectnn(tmp_path: Path) -> None:
     own = dataclasses.replace(recipe, target="mvpnet", pretrain=False)
     assert run_study(CloudStudy(), own, tmp_path / "own").arms == ("pointnet",)
     assert len(CloudSet.load(tmp_path / "own" / "data" / "test")) == 6
+
+
+def test_clouds_of_a_simulated_dataset(tmp_path: Path) -> None:
+    """Rendered objects, their cloud.ply and splits, by the readers, to a table."""
+    options = SimulateDatasetOptions(classes=2, instances=3, views=2, size=32)
+    simulate_dataset(tmp_path / "rendered", options=options, workers=1)
+    recipe = dataclasses.replace(
+        TINY, source="dataset", target="dataset", dataset=tmp_path / "rendered", networks=("pointnet",)
+    )
+    found = run_study(CloudStudy(), recipe, tmp_path / "out")
+    assert len(found.rows) == 2
+    train, test = (CloudSet.load(tmp_path / "out" / "data" / part) for part in ("train", "test"))
+    assert len(train) >= 2 and len(test) >= 2 and train.class_names == test.class_names
+    assert not set(train.keys) & set(test.keys)
+    assert set(test.labels.tolist()) == {0, 1}
+
+
+def test_a_batch_is_the_same_in_every_arm_and_shuffled() -> None:
+    points = np.arange(2 * 50 * 3, dtype=np.float32).reshape(2, 50, 3) / 300
+    data = CloudSet(points=points, labels=np.array([0, 1]), class_names=("a", "b"), keys=("x", "y"))
+    jobs = [
+        Job(arm=arm, seed=seed, data_dir=Path(), folder=Path(), device="cpu", checkpoint_every=1,
+            progress=no_progress)
+        for arm, seed in (("pointnet", 0), ("pointmae", 0), ("pointnet", 1))
+    ]  # fmt: skip
+    first, same, other = (training._batch(TINY, job, data, np.arange(2), 3) for job in jobs)
+    assert torch.equal(first[0], same[0]) and torch.equal(first[1], same[1])
+    assert not torch.equal(first[0], other[0])
+    assert first[0].shape == (4, 50, 3)
+    steps = first[0][0].diff(dim=0)
+    assert steps.std(dim=0).max() > 0.05  # unshuffled neighbours differ by one step of the ramp
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

@@ -126,10 +126,12 @@ def _fresh(recipe: CloudRecipe, network: str, classes: int, job: Job) -> CloudNe
 def _batch(
     recipe: CloudRecipe, job: Job, data: CloudSet, chosen: IntArray, number: int
 ) -> tuple[Tensor, Tensor]:
-    """Draw augmented clouds; the same seed and number give the same ones in every arm."""
+    """Draw augmented clouds, their points shuffled; one seed and number give the same in every arm."""
     rng = rng_of(job.seed, "batch", len(chosen), number)
     index = chosen[rng.integers(len(chosen), size=recipe.batch_size)]
     points: Float32Array = augment_batch(data.points[index], TRAINING, rng)
+    order = rng.permuted(np.tile(np.arange(points.shape[1]), (len(points), 1)), axis=1)
+    points = np.take_along_axis(points, order[:, :, None], axis=1)
     return torch.from_numpy(points), torch.from_numpy(data.labels[index])
 
 
