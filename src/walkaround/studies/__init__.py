@@ -15,7 +15,9 @@ from walkaround.errors import UsageError
 if TYPE_CHECKING:
     from walkaround.studies.frame import Study
 
-STUDIES: dict[str, str] = {}
+STUDIES: dict[str, str] = {
+    "classify": "walkaround.studies.classify.study:ClassifyStudy",
+}
 """Name -> ``module:Class`` of the study, loaded when it is chosen."""
 
 
