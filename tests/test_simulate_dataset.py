@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +122,17 @@ def test_torch_loaders_read_it(root: Path) -> None:
     assert sample["fg_probability"].max() > 0.9 and bool(sample["depth_valid"].any())
 
 
+def test_the_viewer_shows_it(root: Path) -> None:
+    from walkaround.viewer.content import Content
+
+    content = Content(Dataset(root)[0])
+    assert len(content.views) == SMALL.views and content.arc is not None
+    assert content.solid is not None and content.cloud is not None and content.observations
+    content.picture("001.jpg")
+    assert np.linalg.norm(content.around.centre) < 0.1
+    assert content.problems == []
+
+
 def test_a_site_is_written(root: Path, tmp_path: Path) -> None:
     copy = tmp_path / "dataset"
     shutil.copytree(root, copy)
@@ -143,6 +158,34 @@ def test_same_seed_same_bytes_also_when_cut_off(root: Path, tmp_path: Path) -> N
     assert here.keys() == there.keys()
     assert [name for name in here if here[name] != there[name]] == []
     assert simulate_dataset(tmp_path, options=SMALL, workers=1).num_made == 0
+
+
+@pytest.mark.skipif("WALKAROUND_KILL_ALL" not in os.environ, reason="WALKAROUND_KILL_ALL is not set")
+def test_a_killed_run_leaves_no_worker_and_goes_on(tmp_path: Path) -> None:
+    call = [sys.executable, "-m", "walkaround", "simulate-dataset", str(tmp_path / "out")]
+    call += ["--classes", "4", "--instances", "10", "--views", "8", "--size", "64", "--workers", "2"]
+    process = subprocess.Popen(call)
+    while len(list(tmp_path.glob("out/*/*/cloud.pcd"))) < 4:
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 20
+    while any(_runs(child) for child in children) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not [child for child in children if _runs(child)]
+    subprocess.run(call, check=True)
+    assert main(["audit", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert len(Dataset(tmp_path / "out")) == 40
+
+
+def _runs(number: str) -> bool:
+    """True while a process is there and is no zombie."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_another_seed_is_another_dataset() -> None:

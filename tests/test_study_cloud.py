@@ -167,7 +167,7 @@ def test_mvpnet_to_scanobjectnn(tmp_path: Path) -> None:
 
 def test_clouds_of_a_simulated_dataset(tmp_path: Path) -> None:
     """Rendered objects, their cloud.ply and splits, by the readers, to a table."""
-    options = SimulateDatasetOptions(classes=2, instances=3, views=2, size=32)
+    options = SimulateDatasetOptions(classes=2, instances=2, views=2, size=32, train=0.5, val=0, test=0.5)
     simulate_dataset(tmp_path / "rendered", options=options, workers=1)
     recipe = dataclasses.replace(
         TINY, source="dataset", target="dataset", dataset=tmp_path / "rendered", networks=("pointnet",)

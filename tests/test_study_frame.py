@@ -102,6 +102,15 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
     assert len(ToyStudy.trained) == 6
 
 
+def test_a_folder_that_is_no_study_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.txt").write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match=r"no recipe\.json"):
+            run_study(ToyStudy(), RECIPE, tmp_path, overwrite=overwrite)
+    assert (tmp_path / "data" / "mine.txt").read_text() == "precious"
+
+
 def test_steps_can_be_done_alone(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, seeds=(0,))
     run_study(ToyStudy(), recipe, tmp_path, until="prepare")

@@ -11,6 +11,10 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import multiprocessing.process
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -158,13 +162,27 @@ def _made(
         for plan in missing:
             yield make_sequence(root, plan), True
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         futures = [pool.submit(make_sequence, root, plan) for plan in missing]
         try:
             for future in as_completed(futures):
                 yield future.result(), True
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when it is killed: an idle worker would wait for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,9 +341,7 @@ _WRITERS = {
 
 
 def covered_deg(azimuth_deg: np.ndarray) -> float:
-    """Return the arc that azimuths (N,) cover: 360 less the largest gap, or 360 when it is no larger than
-    twice the usual one.
-    """
+    """Return the arc that azimuths (N,) cover: 360 less the largest gap; 360 if no gap stands out."""
     ordered = np.sort(azimuth_deg % 360)
     gaps = np.diff(np.append(ordered, ordered[0] + 360))
     largest = float(gaps.max())

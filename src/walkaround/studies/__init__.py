@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from walkaround.studies.frame import Study
 
 STUDIES: dict[str, str] = {
+    "classify": "walkaround.studies.classify.study:ClassifyStudy",
     "cloud": "walkaround.studies.clouds.study:CloudStudy",
 }
 """Name -> ``module:Class`` of the study, loaded when it is chosen."""

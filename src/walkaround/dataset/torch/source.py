@@ -90,7 +90,7 @@ class Source:
             found = (
                 _of_shard(self.data, number)
                 if isinstance(self.data, Shards)
-                else _of_scene(self.data[number])
+                else pose_scene(self.data[number])
             )
             self._recent[position] = found
             while len(self._recent) > self._keep:
@@ -152,7 +152,14 @@ def _of_shard(shards: Shards, number: int) -> PosedScene:
     )
 
 
-def _of_scene(scene: Scene) -> PosedScene:
+def pose_scene(scene: Scene) -> PosedScene:
+    """Return a scene of a folder or an archive with the cameras of the images that are there.
+
+    Raises
+    ------
+    FormatError
+        Its cameras are broken.
+    """
     there = set(scene.image_names)
     views = [view for view in scene.views if view.frame.image in there]
     distinct: dict[Camera, Camera] = {}

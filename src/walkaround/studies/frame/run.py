@@ -89,7 +89,8 @@ def _claim_folder(study: Study, recipe: Recipe, out: Path, *, overwrite: bool) -
             old = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             old = {}
-        old = old if isinstance(old, dict) else {}
+        if not isinstance(old, dict) or "study" not in old:
+            raise UsageError(f"{path} is not a study's. Choose another folder, or remove it.")
         differing = [
             f"{name} {old.get(name)!r}, not {wanted.get(name)!r}"
             for name in {**wanted, **old}
@@ -100,8 +101,10 @@ def _claim_folder(study: Study, recipe: Recipe, out: Path, *, overwrite: bool) -
         if not overwrite:
             said = "; ".join(differing)
             raise UsageError(f"{out} holds a study made with {said}. Choose another folder, or --overwrite.")
+    elif (out / "jobs").exists() or (out / "data").exists():  # not ours, so never removed
+        raise UsageError(f"{out} holds jobs or data but no {_RECIPE} of a study. Choose another folder.")
     try:
-        for name in ("jobs", "data") if overwrite else ():
+        for name in ("jobs", "data"):
             if (out / name).exists():
                 shutil.rmtree(out / name)
     except OSError as error:
