@@ -104,7 +104,7 @@ def deblur_by_pairs(
         def draw() -> Float32Array:
             return to_array(correct(network, base, extra, turns=1, device=device).clamp(0, 1))
 
-        listen(Told(share=share, loss=loss, picture=draw))
+        listen(Told(iteration=iteration, share=share, loss=loss, picture=draw))
 
     network = learn(pairs, options=options, seed=seed, device=device, watch=watch)
     return to_array(correct(network, base, extra, device=device).clamp(0, 1))

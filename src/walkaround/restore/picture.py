@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from walkaround.errors import InputError, OutputError
-from walkaround.io.atomic import write_bytes
 from walkaround.io.exif import read_exif
 from walkaround.io.image import MAX_PIXELS, as_stored, read_file
 from walkaround.io.image_size import stated_size_wh
@@ -105,14 +104,3 @@ def encode_png(picture: Picture) -> bytes:
     if not ok:
         raise OutputError(f"A picture of {image.shape[1]} x {image.shape[0]} px cannot be a PNG.")
     return bytes(data)
-
-
-def write_picture(path: Path, picture: Picture) -> None:
-    """Write a PNG atomically.
-
-    Raises
-    ------
-    OutputError
-        The folder is read-only or the disk is full.
-    """
-    write_bytes(path, encode_png(picture))
