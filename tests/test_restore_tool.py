@@ -16,7 +16,7 @@ from walkaround.cli import main
 from walkaround.restore import folder, restore
 from walkaround.restore.generators import GENERATORS
 from walkaround.restore.options import GENERATOR_NAMES
-from walkaround.restore.picture import decode_picture, encode_png, read_picture
+from walkaround.restore.picture import Picture, decode_picture, encode_png, read_picture
 
 QUICK = ["--pairs.iterations", "3", "--pairs.channels", "8", "--pairs.draws", "1", "--prior.iterations", "3",
          "--threads", "1"]  # fmt: skip
@@ -118,6 +118,28 @@ def test_pictures_survive_decoding_and_encoding(shape: tuple[int, ...], dtype: t
     data = cv2.imencode(".png", stored)[1].tobytes()
     again = cv2.imdecode(np.frombuffer(encode_png(decode_picture(data, "x")), np.uint8), -1)
     np.testing.assert_array_equal(again, stored)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_grey_with_transparency_stays_grey(tmp_path: Path, bits: int) -> None:
+    """PIL reads it as such at 8 bits alone; OpenCV reads it as colour with alpha."""
+    image_module = pytest.importorskip("PIL.Image")
+    kind = np.uint8 if bits == 8 else np.uint16
+    stored = np.random.default_rng(0).integers(0, np.iinfo(kind).max + 1, (19, 23, 2)).astype(kind)
+    top = np.float32(np.iinfo(kind).max)
+    grey, alpha = stored[..., :1] / top, stored[..., 1] / top
+    data = encode_png(Picture(image=grey, alpha=alpha, bits=bits))
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED).dtype == kind
+    if bits == 8:
+        opened = image_module.open(io.BytesIO(data))
+        assert opened.mode == "LA"
+        np.testing.assert_array_equal(np.asarray(opened), stored)
+        image_module.fromarray(stored).save(tmp_path / "la.png")
+        data = (tmp_path / "la.png").read_bytes()
+    again = decode_picture(data, "x")
+    np.testing.assert_array_equal(np.round(again.image * top), stored[..., :1])
+    np.testing.assert_array_equal(np.round(again.alpha * top), stored[..., 1])
+    assert again.bits == bits
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -145,7 +145,7 @@ class RestoreOptions:
     """How one picture is restored; a task looks only at what is its own."""
 
     method: Literal["pairs", "prior"] = "pairs"
-    """pairs (fast, and better in our measurements) or prior (the deep image prior)."""
+    """pairs (fast) or prior (the deep image prior: minutes; better where it stops in time)."""
     seed: int = 0
     """Seed of everything random."""
     device: str = "cpu"
