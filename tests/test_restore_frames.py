@@ -47,8 +47,9 @@ def test_frames_lose_their_noise(tmp_path: Path) -> None:
 
 
 def test_a_build_restores_only_when_asked(
-    tmp_path: Path, fake_stages: ModuleType, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path: Path, fake_stages: ModuleType, source: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     asked: list[tuple[str, ...]] = []
 
     def fake(image_dir: Path, names: tuple[str, ...], **rest: Any) -> RestoredFrames:
@@ -71,6 +72,11 @@ def test_a_build_restores_only_when_asked(
     assert main(restoring) == 0
     assert fake_stages.calls == [] and len(asked) == 1
     assert main([*restoring, "--restore.sigma", "200"]) == 2
+    for wrong in (["--restore.pairs.patch-px", "30"], ["--restore.pairs.channels", "0"], ["--seed", "-1"]):
+        capsys.readouterr()
+        assert main([*restoring, *wrong]) == 2
+        assert " ".join(wrong) in capsys.readouterr().err
+    assert fake_stages.calls == []
 
 
 def test_a_build_says_before_any_work_that_torch_is_missing(

@@ -240,6 +240,26 @@ def test_wiener_and_shifts_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(dejpeg._averaged_in_tiles(y, jpeg), averaged, atol=1e-4, rtol=0)
 
 
+def test_deblurring_in_tiles_leaves_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long motion's filter reaches further than any halo: pieces must fade into each other."""
+    from walkaround.restore import deblur, tiles
+    from walkaround.restore.operators import Convolution, motion_kernel
+    from walkaround.restore.tensors import to_tensor
+
+    blur = Convolution(torch.from_numpy(motion_kernel(21, 0)))
+    texture = np.random.default_rng(1).random((16, 90)).repeat(10, 0).repeat(10, 1)[..., None]
+    y = blur(to_tensor(texture.astype(np.float32)))
+    y += 2 / 255 * torch.from_numpy(np.random.default_rng(2).standard_normal(y.shape).astype(np.float32))
+    whole = deblur._filtered(y, blur, 2 / 255)[0]
+
+    def small(size_hw: tuple[int, int], *, halo_px: int, tile_px: int) -> object:
+        return tiles.tiles(size_hw, halo_px=halo_px, tile_px=450)
+
+    monkeypatch.setattr(deblur, "tiles", small)
+    difference = (deblur._filtered_in_tiles(y, blur, 2 / 255)[0] - whole).diff(dim=3).abs().mean((0, 1, 2))
+    assert float(difference[449]) < 3 * float(difference[300:600].median()) + 1e-4
+
+
 def test_a_guide_helps_and_keeps_its_colours_to_itself() -> None:
     """The guide has other colours, as under a flash; texture is fine enough to drown in the noise."""
     rows, columns = np.mgrid[:128, :128]

@@ -13,7 +13,10 @@ import pytest
 pytest.importorskip("torch")
 
 from walkaround.cli import main
-from walkaround.restore.picture import decode_picture, encode_png, read_picture
+from walkaround.restore import folder, restore
+from walkaround.restore.generators import GENERATORS
+from walkaround.restore.options import GENERATOR_NAMES
+from walkaround.restore.picture import Picture, decode_picture, encode_png, read_picture
 
 QUICK = ["--pairs.iterations", "3", "--pairs.channels", "8", "--pairs.draws", "1", "--prior.iterations", "3",
          "--threads", "1"]  # fmt: skip
@@ -117,6 +120,28 @@ def test_pictures_survive_decoding_and_encoding(shape: tuple[int, ...], dtype: t
     np.testing.assert_array_equal(again, stored)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_grey_with_transparency_stays_grey(tmp_path: Path, bits: int) -> None:
+    """PIL reads it as such at 8 bits alone; OpenCV reads it as colour with alpha."""
+    image_module = pytest.importorskip("PIL.Image")
+    kind = np.uint8 if bits == 8 else np.uint16
+    stored = np.random.default_rng(0).integers(0, np.iinfo(kind).max + 1, (19, 23, 2)).astype(kind)
+    top = np.float32(np.iinfo(kind).max)
+    grey, alpha = stored[..., :1] / top, stored[..., 1] / top
+    data = encode_png(Picture(image=grey, alpha=alpha, bits=bits))
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED).dtype == kind
+    if bits == 8:
+        opened = image_module.open(io.BytesIO(data))
+        assert opened.mode == "LA"
+        np.testing.assert_array_equal(np.asarray(opened), stored)
+        image_module.fromarray(stored).save(tmp_path / "la.png")
+        data = (tmp_path / "la.png").read_bytes()
+    again = decode_picture(data, "x")
+    np.testing.assert_array_equal(np.round(again.image * top), stored[..., :1])
+    np.testing.assert_array_equal(np.round(again.alpha * top), stored[..., 1])
+    assert again.bits == bits
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photos_are_turned_as_exif_says(tmp_path: Path, orientation: int) -> None:
     image_module = pytest.importorskip("PIL.Image")
@@ -183,6 +208,23 @@ def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
         (["dejpeg", "IN", "--quality", "101"], "--quality 101"),
         (["denoise", "IN", "--method", "prior", "--prior.generator", "ship"], "no generator 'ship'"),
         (["denoise", "IN", "--method", "prior", "--guide", "IN"], "works with --method pairs"),
+        (["denoise", "IN", "--pairs.patch-px", "4"], "--pairs.patch-px 4 is out of range"),
+        (["denoise", "IN", "--pairs.patch-px", "30"], "is no multiple of 8"),
+        (["denoise", "IN", "--pairs.channels", "0"], "--pairs.channels 0"),
+        (["denoise", "IN", "--pairs.batch", "0"], "--pairs.batch 0"),
+        (["denoise", "IN", "--pairs.draws", "0"], "--pairs.draws 0"),
+        (["denoise", "IN", "--pairs.iterations", "-5"], "--pairs.iterations -5"),
+        (["denoise", "IN", "--pairs.seconds", "nan"], "--pairs.seconds nan"),
+        (["denoise", "IN", "--pairs.learning-rate", "1e9"], "--pairs.learning-rate 1e+09"),
+        (["denoise", "IN", "--prior.iterations", "-3"], "--prior.iterations -3"),
+        (["denoise", "IN", "--prior.window", "0"], "--prior.window 0"),
+        (["denoise", "IN", "--prior.average", "2"], "--prior.average 2"),
+        (["denoise", "IN", "--prior.restarts", "0"], "--prior.restarts 0"),
+        (["denoise", "IN", "--prior.generator", "ship"], "no generator 'ship'"),
+        (["denoise", "IN", "--seed", "-1"], "--seed -1"),
+        (["denoise", "IN", "--sigma", "nan"], "--sigma nan"),
+        (["denoise", "IN", "--device", "meta"], "--device meta"),
+        (["denoise", "SMALL"], "too small to measure its noise"),
         (["denoise", "IN", "--guide", "SMALL", *QUICK], "must show the same pixels"),
         (["denoise", "IN", "--truth", "SMALL", *QUICK], "Pass the picture that belongs to it"),
     ],
@@ -204,6 +246,101 @@ def test_what_is_refused(
     err = capsys.readouterr().err
     assert said in err and "Traceback" not in err
     assert not list(tmp_path.glob("out/*.png"))
+
+
+def test_an_out_that_is_a_file_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restore, "restore_picture", lambda *_, **__: pytest.fail("worked for nothing"))
+    source, file = write(tmp_path / "in" / "a.png", scene()), write(tmp_path / "file.png", scene())
+    for out, said in ((file, f"--out {file} is a file"), (file / "below", "is a file, not a folder")):
+        assert main(["restore", "denoise", str(source), "--out", str(out), *QUICK]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_one_picture_that_cannot_be_does_not_stop_its_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holes = np.where(scene()[..., :1] > 200, 0, 255).astype(np.uint8)
+    for name, image in (
+        ("a", np.dstack([scene(), holes])),
+        ("b", scene()),
+        ("c", np.dstack([scene(), holes])),
+    ):
+        write(tmp_path / "in" / f"{name}.png", image)
+    command = ["restore", "inpaint", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *QUICK]
+    assert main(command) == 3
+    err = capsys.readouterr().err
+    assert "failed: b.png" in err and "has no transparent pixels" in err and "2 restored" in err
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_a_kill_between_the_files_of_a_picture_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: list[str]
+) -> None:
+    names = ("a.png",) if overwrite else ("a.png", "b.png")
+    for name in names:
+        write(tmp_path / "in" / name, scene())
+    command = ["restore", "denoise", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *QUICK]
+    if overwrite:  # what is there is of another seed, and must not be taken for the new
+        assert main([*command, "--seed", "1"]) == 0
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for writer in ("write_json", "write_bytes"):
+        with monkeypatch.context() as patch:
+            patch.setattr(folder, writer, killed)
+            main([*command, *overwrite])
+    assert main(command) == 0
+    assert main([*command[:4], str(tmp_path / "fresh"), *QUICK]) == 0
+    for name in names:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+
+
+def test_truth_given_later_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "in" / "a.png", scene())
+    clean = write(tmp_path / "a.png", np.clip(scene() + 2.0, 0, 255).astype(np.uint8))
+    command = ["restore", "denoise", str(source), "--out", str(tmp_path / "out"), "--sigma", "9", *QUICK]
+    fresh = [*command[:4], str(tmp_path / "fresh"), *command[5:], "--truth", str(clean)]
+    assert main(command) == 0 and main(fresh) == 0
+    before = record(tmp_path / "out" / "a.json")
+    assert "psnr_db" not in before and before["threads"] == 1
+    capsys.readouterr()
+    assert main([*command, "--truth", str(clean)]) == 0
+    assert "1 were there already (1 of them measured now)" in capsys.readouterr().err
+    late, early = (record(tmp_path / name / "a.json") for name in ("out", "fresh"))
+    names = ("psnr_db", "psnr_of_input_db", "truth_sha256", "input_sha256")
+    assert [late[name] for name in names] == [early[name] for name in names]
+    assert main([*command, "--truth", str(clean)]) == 0
+    assert "measured" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["pairs", "prior"])
+def test_the_log_has_psnr_by_iteration(tmp_path: Path, method: str) -> None:
+    source = write(tmp_path / "in" / "a.png", scene())
+    command = ["restore", "denoise", str(source), "--out", str(tmp_path / "out"), "--truth", str(source)]
+    command += [
+        "--sigma",
+        "9",
+        "--method",
+        method,
+        *QUICK,
+        "--pairs.iterations",
+        "40",
+        "--prior.iterations",
+        "40",
+    ]
+    assert main(command) == 0
+    log = record(tmp_path / "out" / "a.json")["log"]
+    assert [line["iteration"] for line in log] == sorted({line["iteration"] for line in log})
+    assert log[-1]["iteration"] == 40 and len(log) >= 4
+    assert all(5 < line["psnr_db"] < 60 and line["loss"] >= 0 for line in log)
+
+
+def test_generators_are_named_without_torch() -> None:
+    assert tuple(GENERATORS) == GENERATOR_NAMES
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from walkaround.build_options import BuildOptions
 from walkaround.dataset.schema import FrameRecord
 from walkaround.errors import UsageError
+from walkaround.restore.options import check_seed
 from walkaround.stage_chain import StageChain
 
 
@@ -19,12 +20,15 @@ def check_restore(options: BuildOptions) -> None:
     Raises
     ------
     UsageError
-        torch is missing, or frames of alternating exposures are to be fused as well.
+        torch is missing, an option is out of range, or frames of alternating exposures are to be fused as
+        well.
     """
     if options.restore.task == "none":
         return
     if options.hdr is not None:
         raise UsageError("--restore.task and --hdr exclude each other: fusion averages the noise itself.")
+    options.restore.check()
+    check_seed(options.seed)
     from walkaround.restore.frames import check_torch
 
     check_torch()

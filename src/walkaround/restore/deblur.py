@@ -104,7 +104,7 @@ def deblur_by_pairs(
         def draw() -> Float32Array:
             return to_array(correct(network, base, extra, turns=1, device=device).clamp(0, 1))
 
-        listen(Told(share=share, loss=loss, picture=draw))
+        listen(Told(iteration=iteration, share=share, loss=loss, picture=draw))
 
     network = learn(pairs, options=options, seed=seed, device=device, watch=watch)
     return to_array(correct(network, base, extra, device=device).clamp(0, 1))
@@ -125,14 +125,33 @@ def _pairs(y: Tensor, blur: Convolution, sigma: float, noise: torch.Generator) -
 
 
 def _filtered_in_tiles(y: Tensor, blur: Convolution, sigma: float) -> tuple[Tensor, Tensor]:
-    """Filter a large picture in pieces, with a halo over which the end of a piece has faded away."""
-    halo = 64 + 4 * max(blur.kernel.shape)
-    base = torch.empty_like(y)
-    extra = torch.empty(1, y.shape[1] * len(STRENGTHS), *y.shape[-2:])
-    for tile in tiles((y.shape[-2], y.shape[-1]), halo_px=halo, tile_px=2 * TILE_PX):
+    """Filter a large picture in pieces that fade into each other.
+
+    A motion blur's filter reaches far: two pieces differ a little even a halo away from their ends, and side
+    by side they would show a step.
+    """
+    halo, size_hw = 64 + 4 * max(blur.kernel.shape), (y.shape[-2], y.shape[-1])
+    base, total = torch.zeros_like(y), torch.zeros(1, 1, *size_hw)
+    extra = torch.zeros(1, y.shape[1] * len(STRENGTHS), *size_hw)
+    for tile in tiles(size_hw, halo_px=halo, tile_px=2 * TILE_PX):
         done = _filtered(y[..., *tile.outer], blur, sigma)
-        base[..., *tile.target], extra[..., *tile.target] = (part[..., *tile.inner] for part in done)
-    return base, extra
+        down, across = (_fade(part, size, halo) for part, size in zip(tile.outer, size_hw, strict=True))
+        weight = down[:, None] * across
+        base[..., *tile.outer] += weight * done[0]
+        extra[..., *tile.outer] += weight * done[1]
+        total[..., *tile.outer] += weight
+    return base.div_(total), extra.div_(total)
+
+
+def _fade(part: slice, size: int, halo: int) -> Tensor:  # (part.stop - part.start,)
+    """Return weights from 0 to 1 over the middle of what a piece shares with its neighbour; sums are 1."""
+    places = torch.arange(part.start, part.stop, dtype=torch.float32) + 0.5
+    inside = torch.full_like(places, float("inf"))
+    if part.start > 0:
+        inside = torch.minimum(inside, places - part.start)
+    if part.stop < size:
+        inside = torch.minimum(inside, part.stop - places)
+    return ((inside - halo / 2) / halo).clamp(0, 1)
 
 
 def _filtered(y: Tensor, blur: Convolution, sigma: float) -> tuple[Tensor, Tensor]:

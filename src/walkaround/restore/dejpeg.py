@@ -72,7 +72,7 @@ def dejpeg_by_pairs(
         return to_array(correct(network, base, extra, turns=turns, device=device).clamp(0, 1))
 
     def watch(iteration: int, share: float, loss: float, network: Corrector) -> None:
-        listen(Told(share=share, loss=loss, picture=lambda: finish(network, 1)))
+        listen(Told(iteration=iteration, share=share, loss=loss, picture=lambda: finish(network, 1)))
 
     return finish(learn(pairs, options=options, seed=seed, device=device, watch=watch), 0)
 

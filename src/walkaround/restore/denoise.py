@@ -71,7 +71,7 @@ def denoise_by_pairs(
         def picture() -> Float32Array:
             return _apply(network, seen, base, 1, device, tile_px)
 
-        listen(Told(share=share, loss=loss, picture=picture))
+        listen(Told(iteration=iteration, share=share, loss=loss, picture=picture))
 
     network = learn(pairs, options=options, seed=seed, device=device, watch=watch)
     return _apply(network, seen, base, 0, device, tile_px)

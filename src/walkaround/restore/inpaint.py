@@ -65,7 +65,7 @@ def inpaint_by_pairs(
         return np.where(known[..., None], image, filled)
 
     def watch(iteration: int, share: float, loss: float, network: Corrector) -> None:
-        listen(Told(share=share, loss=loss, picture=lambda: finish(network, 1)))
+        listen(Told(iteration=iteration, share=share, loss=loss, picture=lambda: finish(network, 1)))
 
     return finish(learn(pairs, options=options, seed=seed, device=device, watch=watch), 0)
 
@@ -133,7 +133,14 @@ def fill_hole(
         return out
 
     def watch(step: Step) -> None:
-        listen(Told(share=step.share, loss=step.loss, picture=lambda: join(to_array(step.picture()))))
+        listen(
+            Told(
+                iteration=step.iteration,
+                share=step.share,
+                loss=step.loss,
+                picture=lambda: join(to_array(step.picture())),
+            )
+        )
 
     operator = Mask(to_tensor(visible[..., None].astype(np.float32)))
     solved = solve_prior(

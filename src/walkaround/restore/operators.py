@@ -15,10 +15,8 @@ from torch.nn import Parameter
 from torch.nn import functional as F
 
 from walkaround.errors import UsageError
+from walkaround.restore.options import FACTORS
 from walkaround.types import Float32Array, FloatArray
-
-FACTORS = (2, 3, 4, 8)
-"""Down-sampling factors that the tool offers; the operator takes any."""
 
 
 class Operator:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from walkaround.errors import InputError, OutputError
-from walkaround.io.atomic import write_bytes
 from walkaround.io.exif import read_exif
 from walkaround.io.image import MAX_PIXELS, as_stored, read_file
 from walkaround.io.image_size import stated_size_wh
 from walkaround.types import Float32Array
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_GREY_WITH_ALPHA = 4
+"""The colour type of such a PNG; OpenCV reads it as colour with alpha, and cannot write it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +72,9 @@ def decode_picture(data: bytes, name: str) -> Picture:
         raise InputError(f"{name} is damaged or not an image. Export it again as PNG or JPEG.")
     if stored.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{name} has {stored.dtype} numbers; 8 or 16 bits a channel are read. Convert it.")
-    return _picture(_turned(np.asarray(stored), read_exif(data).orientation))
+    picture = _picture(_turned(np.asarray(stored), read_exif(data).orientation))
+    grey = data[:8] == _PNG and data[25] == _GREY_WITH_ALPHA and picture.alpha is not None
+    return dataclasses.replace(picture, image=picture.image[..., :1].copy()) if grey else picture
 
 
 def read_picture(path: Path) -> Picture:
@@ -98,21 +105,29 @@ def encode_png(picture: Picture) -> bytes:
     top = 255 if picture.bits == 8 else 65535
     image = picture.image[..., ::-1] if picture.image.shape[2] == 3 else picture.image
     if picture.alpha is not None:
-        colours = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
-        image = np.concatenate([colours, picture.alpha[..., None]], 2)
+        image = np.concatenate([image, picture.alpha[..., None]], 2)
     values = np.clip(np.round(image * top), 0, top).astype(np.uint8 if top == 255 else np.uint16)
+    if values.shape[2] == 2:
+        return _grey_with_alpha(values)
     ok, data = cv2.imencode(".png", np.ascontiguousarray(values))
     if not ok:
         raise OutputError(f"A picture of {image.shape[1]} x {image.shape[0]} px cannot be a PNG.")
     return bytes(data)
 
 
-def write_picture(path: Path, picture: Picture) -> None:
-    """Write a PNG atomically.
+def _grey_with_alpha(values: NDArray[np.generic]) -> bytes:
+    """Encode (H, W, 2) of 8 or 16 bits, rows as differences from the row above (filter 2 of the format).
 
-    Raises
-    ------
-    OutputError
-        The folder is read-only or the disk is full.
+    Source: PNG specification, third edition, W3C, https://www.w3.org/TR/png-3/.
     """
-    write_bytes(path, encode_png(picture))
+    height, width = values.shape[:2]
+    rows = np.frombuffer(values.astype(values.dtype.newbyteorder(">")).tobytes(), np.uint8)
+    rows = rows.reshape(height, -1)
+    above = np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
+    filtered = np.concatenate([np.full((height, 1), 2, np.uint8), rows - above], 1)
+    head = struct.pack(">IIBBBBB", width, height, 8 * values.itemsize, _GREY_WITH_ALPHA, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b""))
+    return _PNG + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )

@@ -20,11 +20,14 @@ class Told:
         Of the last iteration.
     picture
         Gives the picture as it is, (H, W, C); costs something, so call it now and then.
+    iteration
+        Of the network at work; a task may train several, one after the other.
     """
 
     share: float
     loss: float
     picture: Callable[[], Float32Array]
+    iteration: int = 0
 
 
 Listen = Callable[[Told], None]

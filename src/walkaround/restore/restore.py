@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 LEAST_PX = 16
 """Smaller pictures are continued to this size and cut back."""
+_LEAST_MEASURED_PX = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +65,22 @@ def restore_picture(
     InputError
         The mask or kernel cannot be read; the file is no JPEG and no quality was given.
     """
+    options.check()
     check_device(options.device)
     image, size = _continued(picture.image), picture.image.shape[:2]
     scale = options.factor if task == "upscale" else 1
     if task == "denoise":
-        restored = _denoise(image, options, listen)
+        restored = _denoise(image, picture, options, name, listen)
     elif task == "inpaint":
         restored = _inpaint(image, picture, options, name, listen)
     elif task == "upscale":
         restored = _upscale(image, options, listen)
     elif task == "deblur":
-        restored = _deblur(image, options, listen)
+        restored = _deblur(image, picture, options, name, listen)
     else:
         restored = _dejpeg(image, _tables(data, options, name), options, listen)
+    if not np.isfinite(restored.image).all():
+        raise UsageError(f"{name}: the network's numbers grew without bound. Lower the learning rate.")
     cut = np.ascontiguousarray(restored.image[: size[0] * scale, : size[1] * scale])
     return Restored(image=cut, facts=restored.facts)
 
@@ -90,7 +94,7 @@ def check_device(device: str) -> None:
         torch does not know it, or it is not there.
     """
     try:
-        torch.empty(1, device=device)
+        float(torch.zeros(1, device=device))  # "meta" is known, and computes nothing
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {device} cannot be used ({reason}). Use cpu.") from error
@@ -106,7 +110,14 @@ def _prior(
     listen: Listen,
 ) -> Restored:  # fmt: skip
     def watch(step: Step) -> None:
-        listen(Told(share=step.share, loss=step.loss, picture=lambda: to_array(step.picture())))
+        listen(
+            Told(
+                iteration=step.iteration,
+                share=step.share,
+                loss=step.loss,
+                picture=lambda: to_array(step.picture()),
+            )
+        )
 
     solved = solve_prior(
         to_tensor(image), operator, size_hw, options=options.prior, task=task, seed=options.seed,
@@ -120,20 +131,25 @@ def _prior(
     return Restored(image=to_array(solved.picture), facts=facts)
 
 
-def _sigma(image: Float32Array, options: RestoreOptions) -> float:
-    if options.sigma is None:
-        return estimate_sigma(image)
-    if not 0 <= options.sigma <= 128:
-        raise UsageError(f"--sigma {options.sigma:g} is out of range. Use 0 to 128 (8-bit values).")
-    return options.sigma / 255
+def _sigma(image: Float32Array, options: RestoreOptions, name: str) -> float:
+    """Return the deviation of 0..1 that was given, or measure it on a picture that was not continued."""
+    if options.sigma is not None:
+        return options.sigma / 255
+    if min(image.shape[:2]) < _LEAST_MEASURED_PX:
+        size = f"{image.shape[1]} x {image.shape[0]} px"
+        raise UsageError(
+            f"{name} has {size}, too small to measure its noise: {_LEAST_MEASURED_PX} a side are needed. "
+            "Give --sigma."
+        )
+    return estimate_sigma(image)
 
 
-def _denoise(image: Float32Array, options: RestoreOptions, listen: Listen) -> Restored:
+def _denoise(
+    image: Float32Array, picture: Picture, options: RestoreOptions, name: str, listen: Listen
+) -> Restored:
     if options.method == "prior":
-        if options.guide is not None:
-            raise UsageError("--guide works with --method pairs, not with prior. Leave one of them out.")
         return _prior(image, Identity(), _size(image), "denoise", options, listen)
-    sigma = _sigma(image, options)
+    sigma = _sigma(picture.image, options, name)
     guide = None if options.guide is None else _continued(read_picture(options.guide).image)
     done = denoise_by_pairs(
         image, sigma, options=options.pairs, seed=options.seed, device=options.device, guide=guide,
@@ -190,7 +206,9 @@ def _upscale(image: Float32Array, options: RestoreOptions, listen: Listen) -> Re
     return Restored(image=done)
 
 
-def _deblur(image: Float32Array, options: RestoreOptions, listen: Listen) -> Restored:
+def _deblur(
+    image: Float32Array, picture: Picture, options: RestoreOptions, name: str, listen: Listen
+) -> Restored:
     side = unknown_side(options.kernel)
     if side is not None:
         kernel = estimate_kernel(image, side, options=options.prior, seed=options.seed, device=options.device)
@@ -198,7 +216,7 @@ def _deblur(image: Float32Array, options: RestoreOptions, listen: Listen) -> Res
         kernel = parse_kernel(options.kernel)
     if options.method == "prior":
         return _prior(image, Convolution(torch.from_numpy(kernel)), _size(image), "deblur", options, listen)
-    sigma = _sigma(image, options)
+    sigma = _sigma(picture.image, options, name)
     done = deblur_by_pairs(
         image, kernel, sigma, options=options.pairs, seed=options.seed, device=options.device, listen=listen
     )
@@ -206,8 +224,6 @@ def _deblur(image: Float32Array, options: RestoreOptions, listen: Listen) -> Res
 
 
 def _tables(data: bytes, options: RestoreOptions, name: str) -> JpegTables:
-    if not 0 <= options.quality <= 100:
-        raise UsageError(f"--quality {options.quality} is out of range. Use 1 to 100, or 0 to read the file.")
     return tables_of_quality(options.quality) if options.quality else read_tables(data, name)
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from walkaround.errors import UsageError
-from walkaround.restore.operators import FACTORS, Downsample
-from walkaround.restore.options import PairsOptions
+from walkaround.restore.operators import Downsample
+from walkaround.restore.options import FACTORS, PairsOptions
 from walkaround.restore.pairs import Corrector, Pair, correct, learn
 from walkaround.restore.progress import Listen, Told, unheard
 from walkaround.restore.resample import back_project, bicubic
@@ -82,7 +82,7 @@ def _enlarge(
         def draw() -> Float32Array:
             return to_array(correct(network, base, base[:, :0], turns=1, device=device).clamp(0, 1))
 
-        listen(Told(share=share, loss=loss, picture=draw))
+        listen(Told(iteration=iteration, share=share, loss=loss, picture=draw))
 
     network = learn(pairs, options=options, seed=seed, device=device, watch=watch)
     return correct(network, base, base[:, :0], device=device)
