@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from walkaround.hdr.brightness import Steps, measure_steps
 from walkaround.hdr.clip import Exposed
 from walkaround.hdr.exposures import find_exposures
 from walkaround.hdr.options import HdrOptions
+from walkaround.hdr.reading import open_clip
 from walkaround.hdr.response import known_response
 from walkaround.io.exif import read_exif
 
@@ -48,6 +50,28 @@ def test_given_exposures_are_checked() -> None:
         InputError, match=r"0,6 do not fit the frames, whose exposures differ by 0.0,(3.0|2.9) EV"
     ):
         find_exposures(steps, given_ev=(0, 6), exif_ev=())
+
+
+def test_given_exposures_a_little_off_are_said() -> None:
+    steps = steps_of(clip_of((1.0, 8.0)))
+    assert not find_exposures(steps, given_ev=(0, 3.1), exif_ev=()).notes
+    found = find_exposures(steps, given_ev=(0, 3.5), exif_ev=())
+    assert found.ev == (0.0, 3.5) and "taken as given; the frames show 0.0,3.0 EV" in found.notes[0]
+    with pytest.raises(InputError, match="0,4 do not fit the frames"):
+        find_exposures(steps, given_ev=(0, 4), exif_ev=())
+
+
+def test_exposures_of_openexr(tmp_path: Path) -> None:
+    OpenEXR = pytest.importorskip("OpenEXR")
+    grey = np.full((8, 8, 3), 0.5, np.float16)
+    for number in range(4):
+        header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+        OpenEXR.File(header, {"RGB": grey}).write(str(tmp_path / f"{number}.exr"))
+    assert open_clip(tmp_path).exif_ev == (), "nothing is missing that such files usually have"
+    for number in range(4):
+        header["expTime"] = 0.125 * 4.0 ** (number % 2)
+        OpenEXR.File(header, {"RGB": grey}).write(str(tmp_path / f"{number}.exr"))
+    assert open_clip(tmp_path).exif_ev == (-3.0, -1.0, -3.0, -1.0)
 
 
 def test_three_exposures_in_another_order() -> None:

@@ -234,6 +234,13 @@ def _check_given(
     said = ",".join(f"{ev:g}" for ev in given)
     if found is not None:
         _check_levels(given, found)
+        gap = float(np.abs(np.array(given) - min(given) - found).max())
+        if gap > max(0.25, 0.1 * float(np.ptp(given))):
+            seen = ",".join(f"{ev:.1f}" for ev in found)
+            notes.append(
+                f"--exposures {said} were taken as given; the frames show {seen} EV. If the result shows "
+                "steps of brightness, pass --exposures auto, or another --response."
+            )
     elif not _sure(steps):
         if _disagrees(steps.rough_ev, given):
             notes.append(
@@ -253,7 +260,7 @@ def _check_levels(given: Sequence[float], found: Sequence[float]) -> None:
     """Raise InputError when the frames have other exposures than the user says."""
     wanted = np.array(given) - min(given)
     gap = float(np.abs(wanted - found).max())
-    allowed = max(_CONTRADICTION_EV, 0.25 * float(wanted.max()))
+    allowed = max(_CONTRADICTION_EV, 0.2 * float(wanted.max()))
     if gap <= allowed:
         return
     said = ",".join(f"{ev:g}" for ev in given)
