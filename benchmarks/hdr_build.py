@@ -62,6 +62,8 @@ class Arguments:
     """Of the video."""
     seed: int = 0
     """Of the scene."""
+    given: bool = False
+    """Give the build the exposures (--hdr.exposures) instead of letting it find them."""
     threads: int = 2
     """Of a build."""
     out: Path | None = None
@@ -87,7 +89,7 @@ def main(arguments: Arguments) -> None:
     with working_folder(arguments.out) as out:
         for name in arguments.objects:
             for case in cases(arguments, name, out / name):
-                row = run(case, out / name / "roots" / case.name, arguments.threads)
+                row = run(case, out / name / "roots" / case.name, arguments)
                 print("| " + " | ".join((name, case.name, *row)) + " |", flush=True)
 
 
@@ -128,9 +130,11 @@ def single_exposure(truth: Path, out: Path, phase: int, options: SimulateOptions
     return out
 
 
-def run(case: Case, root: Path, threads: int) -> tuple[str, ...]:
+def run(case: Case, root: Path, arguments: Arguments) -> tuple[str, ...]:
     """Build one case and return its part of the row."""
-    options = BuildOptions(threads=threads, hdr=HdrOptions() if case.hdr else None)
+    exposures = ",".join(f"{ev:g}" for ev in arguments.exposures_ev) if arguments.given else "auto"
+    hdr = HdrOptions(exposures=exposures) if case.hdr else None
+    options = BuildOptions(threads=arguments.threads, hdr=hdr)
     start = time.process_time()
     record = build_sequence(case.video, root, options=options)
     seconds = f"{time.process_time() - start:.0f}"

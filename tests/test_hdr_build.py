@@ -16,6 +16,7 @@ from tests.hdr_clips import make_clip
 from tests.trees import tree
 from walkaround.capture.inspect import inspect_capture
 from walkaround.cli import main
+from walkaround.commands.console import say_result
 from walkaround.dataset.audit.verify import verify_dataset
 from walkaround.frames.extract import extract_frames
 from walkaround.frames.options import FramesOptions
@@ -97,7 +98,7 @@ def test_a_second_build_does_nothing_and_options_run_what_they_touch(
 
 
 def test_a_capture_that_does_not_alternate_is_rejected(
-    stages: ModuleType, tmp_path: Path, video: Path
+    stages: ModuleType, tmp_path: Path, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frames = make_clip((1.0,), 16, height=120, width=160, moving=False).frames
     plain = write_video(
@@ -109,6 +110,10 @@ def test_a_capture_that_does_not_alternate_is_rejected(
     wrong = dataclasses.replace(OPTIONS, hdr=HdrOptions(response="gamma", exposures="3,0"))
     record = build_sequence(video, tmp_path / "root", options=wrong)
     assert record.status == "rejected" and "wrong order" in record.message
+    assert "Pass --hdr.exposures 0,3" in record.message, "as a build names it"
+    assert "exposure_range_ev" not in record.scores, "what was not measured has no number"
+    say_result(record, tmp_path)
+    assert "reason no_alternation: --hdr.exposures 3,0 are in the wrong order" in capsys.readouterr().err
 
 
 def test_photos_keep_all_of_them(stages: ModuleType, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from walkaround.hdr.brightness import Steps, measure_steps
 from walkaround.hdr.clip import Exposed
 from walkaround.hdr.exposures import find_exposures
 from walkaround.hdr.options import HdrOptions
+from walkaround.hdr.reading import open_clip
 from walkaround.hdr.response import known_response
 from walkaround.io.exif import read_exif
 
@@ -50,6 +52,28 @@ def test_given_exposures_are_checked() -> None:
         find_exposures(steps, given_ev=(0, 6), exif_ev=())
 
 
+def test_given_exposures_a_little_off_are_said() -> None:
+    steps = steps_of(clip_of((1.0, 8.0)))
+    assert not find_exposures(steps, given_ev=(0, 3.1), exif_ev=()).notes
+    found = find_exposures(steps, given_ev=(0, 3.5), exif_ev=())
+    assert found.ev == (0.0, 3.5) and "taken as given; the frames show 0.0,3.0 EV" in found.notes[0]
+    with pytest.raises(InputError, match="0,4 do not fit the frames"):
+        find_exposures(steps, given_ev=(0, 4), exif_ev=())
+
+
+def test_exposures_of_openexr(tmp_path: Path) -> None:
+    OpenEXR = pytest.importorskip("OpenEXR")
+    grey = np.full((8, 8, 3), 0.5, np.float16)
+    for number in range(4):
+        header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+        OpenEXR.File(header, {"RGB": grey}).write(str(tmp_path / f"{number}.exr"))
+    assert open_clip(tmp_path).exif_ev == (), "nothing is missing that such files usually have"
+    for number in range(4):
+        header["expTime"] = 0.125 * 4.0 ** (number % 2)
+        OpenEXR.File(header, {"RGB": grey}).write(str(tmp_path / f"{number}.exr"))
+    assert open_clip(tmp_path).exif_ev == (-3.0, -1.0, -3.0, -1.0)
+
+
 def test_three_exposures_in_another_order() -> None:
     steps = steps_of(clip_of((4.0, 16.0, 1.0)))
     with pytest.raises(InputError, match=r"Pass --exposures 2,4,0, or auto"):
@@ -64,9 +88,56 @@ def test_a_clip_that_does_not_alternate() -> None:
 def test_a_period_of_four_is_none() -> None:
     steps = steps_of(clip_of((1.0, 2.0, 4.0, 16.0), 16))
     with pytest.raises(
-        InputError, match=re.escape("no period of 2 or 3: the first frames differ by +1.0, +1.0")
-    ):
+        InputError, match=re.escape("repeat after 4 frames (0.0, 1.0, 2.0, 4.0 EV)")
+    ) as raised:
         find_exposures(steps, given_ev=None, exif_ev=())
+    assert "--exposures" not in str(raised.value), "it takes two or three"
+
+
+def test_exposures_without_a_period() -> None:
+    rng = np.random.default_rng(3)
+    steps = steps_of(clip_of(tuple(2.0 ** rng.uniform(0, 4, 12))))
+    with pytest.raises(InputError, match=r"no period of 2 or 3: frames differ from one to the next by [+-]"):
+        find_exposures(steps, given_ev=None, exif_ev=())
+
+
+def mirrored(exposures: tuple[float, ...], num_frames: int = 16) -> list[Exposed]:
+    """Turn and mirror the frames of a clip, so that none can be laid over the next."""
+    frames = clip_of(exposures, num_frames)
+    ways = [(1, 1), (-1, 1), (1, -1), (-1, -1)]
+    return [
+        Exposed(
+            image=np.ascontiguousarray(frame.image[:: ways[i % 4][0], :: ways[i % 4][1]]),
+            exposure=frame.exposure,
+        )
+        for i, frame in enumerate(frames)
+    ]
+
+
+@pytest.mark.parametrize("exposures", [(1.0, 8.0), (1.0, 4.0, 16.0)])
+def test_frames_that_cannot_be_laid_over_each_other(exposures: tuple[float, ...]) -> None:
+    """No frame is missing: the order must not be said to break."""
+    steps = steps_of(mirrored(exposures))
+    assert np.isfinite(steps.ev).mean() < 0.3
+    found = find_exposures(steps, given_ev=None, exif_ev=())
+    assert np.allclose(found.ev, np.log2(exposures), atol=0.8)
+    assert "could be laid over each other" in found.notes[0] and "pass --exposures" in found.notes[0]
+    given = np.log2(exposures)
+    assert find_exposures(steps, given_ev=given, exif_ev=()).notes[:1] == found.notes[1:2]
+    other = find_exposures(steps, given_ev=given[::-1], exif_ev=())
+    assert "may be wrong: whole frames differ from one to the next by" in other.notes[0]
+
+
+def test_what_whole_frames_cannot_tell_names_the_remedy() -> None:
+    steps = steps_of(mirrored((1.0,)))
+    with pytest.raises(InputError, match=r"Only \d of 15 pairs.*pass them: --exposures 0,3 for example"):
+        find_exposures(steps, given_ev=None, exif_ev=())
+
+
+def test_given_exposures_of_a_clip_that_has_others() -> None:
+    for true, given in (((1.0,), (0, 3)), ((1.0, 8.0), (0, 2, 4)), ((1.0, 4.0, 16.0), (0, 2))):
+        with pytest.raises(InputError, match=r"do not fit the frames, which differ from one to the next by"):
+            find_exposures(steps_of(clip_of(true)), given_ev=given, exif_ev=())
 
 
 @pytest.mark.parametrize("exposures", [(1.0, 8.0), (1.0, 4.0, 16.0)])
@@ -112,7 +183,7 @@ def test_mains_flicker_is_said() -> None:
 
 def test_frames_that_show_nothing() -> None:
     black = [Exposed(image=np.zeros((60, 80, 3), np.float32), exposure=1.0) for _ in range(6)]
-    with pytest.raises(InputError, match=r"Only 0 of 5 pairs of frames share well exposed pixels"):
+    with pytest.raises(InputError, match=r"Only 0 of 5 pairs of frames could be laid"):
         find_exposures(steps_of(black), given_ev=None, exif_ev=())
     found = find_exposures(steps_of(black), given_ev=(0, 3), exif_ev=())
     assert found.ev == (0.0, 3.0) and found.measured_ev is None
@@ -123,6 +194,9 @@ def test_exif_is_taken_and_compared() -> None:
     steps = steps_of(clip_of((1.0, 8.0)))
     found = find_exposures(steps, given_ev=None, exif_ev=[-9.0, -6.0] * 6)
     assert found.origin == "exif" and found.ev == (0.0, 3.0) and not found.notes
+    still = steps_of(clip_of((1.0,)))
+    lie = find_exposures(still, given_ev=None, exif_ev=[-9.0, -6.0] * 6)
+    assert "EXIF says 0.0, 3.0 EV, but the frames differ from one to the next by" in lie.notes[0]
     other = find_exposures(steps, given_ev=None, exif_ev=[-9.0, -4.0] * 6)
     assert other.ev == (0.0, 5.0) and "EXIF says 0.0, 5.0 EV, the frames 0.0, 3.0 EV" in other.notes[0]
 

@@ -14,7 +14,8 @@ torch = pytest.importorskip("torch")
 from walkaround.cli import main  # noqa: E402
 from walkaround.errors import FormatError, InputError, UsageError  # noqa: E402
 from walkaround.hdr.evaluation import format_tables  # noqa: E402
-from walkaround.hdr.network.weights import read_weights  # noqa: E402
+from walkaround.hdr.network.model import HdrNetwork  # noqa: E402
+from walkaround.hdr.network.weights import read_weights, write_weights  # noqa: E402
 from walkaround.hdr.synthesis.footage import open_footage  # noqa: E402
 from walkaround.hdr.synthesis.leaves import draw_leaves  # noqa: E402
 from walkaround.hdr.training.losses import feature_loss, temporal_loss  # noqa: E402
@@ -67,6 +68,26 @@ def test_a_run_that_was_cut_off_ends_the_same(tmp_path: Path) -> None:
     network, facts = read_weights(tmp_path / "cut" / WEIGHTS)
     assert facts["iteration"] == "4" and json.loads(facts["recipe"])["patch"] == 64
     assert not network.training
+
+
+def test_the_same_weights_are_the_same_file(tmp_path: Path) -> None:
+    facts = {name: name * 3 for name in "qwertyuiop"}
+    files = set()
+    for number in range(4):
+        path = tmp_path / f"{number}.safetensors"
+        shuffled = dict(sorted(facts.items(), reverse=number % 2 == 0))
+        network = HdrNetwork()
+        zeros = {name: torch.zeros_like(value) for name, value in network.state_dict().items()}
+        write_weights(path, zeros, network.options, shuffled)
+        files.add(path.read_bytes())
+    assert len(files) == 1
+    assert read_weights(path)[1] == facts
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_gpu_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="torch finds no such device"):
+        Trainer(SampleMaker(recipe=RECIPE, sources=()), TrainOptions(iterations=1, device="cuda"), tmp_path)
 
 
 def test_another_recipe_does_not_continue_a_run(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,17 +44,20 @@ def alternation(capture: CaptureInfo, source: Path, options: HdrOptions | None) 
     try:
         found = analyse_clip(open_clip(source, image_paths=capture.photo_paths), options)
     except InputError as error:
-        raise SequenceRejected(
-            "no_alternation", str(error), {**capture.scores, "exposure_range_ev": 0.0}
-        ) from error
+        raise SequenceRejected("no_alternation", _as_build_says(str(error)), capture.scores) from error
     exposures = found.exposures
     notes = {**dataclasses.asdict(exposures), "num_frames": found.num_frames}
     del notes["notes"]
     return StageResult(
         scores={"exposure_range_ev": max(exposures.ev), "flicker_ev": exposures.flicker_ev},
         notes={"exposures": notes},
-        warnings=exposures.notes,
+        warnings=tuple(map(_as_build_says, exposures.notes)),
     )
+
+
+def _as_build_says(text: str) -> str:
+    """Name the options as a build has them: ``--hdr.exposures``, not ``--exposures``."""
+    return re.sub(r"--(exposures|response)\b", r"--hdr.\1", text)
 
 
 def reference_frames(run: StageChain) -> dict[str, Any]:

@@ -49,10 +49,11 @@ def exit_code(record: SequenceRecord) -> int:
 def say_result(record: SequenceRecord, root: Path) -> None:
     """Summarise a build on stderr: status, reasons with their text, where the report is."""
     say(f"{record.status}: {_reached(record)}")
+    seen = {stage.reason: stage.message for stage in record.stages.values() if stage.reason}
     for code in record.reasons:
         rule = RULES_BY_CODE.get(code)
         kind = "warning" if rule and rule.verdict == "warn" else "reason"
-        say(f"  {kind} {code}: {rule.text if rule else record.message}")
+        say(f"  {kind} {code}: {seen.get(code) or (rule.text if rule else record.message)}")
     for text in record.warnings:
         say(f"  note: {text}")
     say(f"report: {sequence_folder(root, record) / 'report.html'}")

@@ -61,7 +61,9 @@ def run(arguments: list[str]) -> int:
     record = result.record
     if command.json:
         show(json.dumps(record, indent=2))
-    origin = {"given": "as given", "exif": "from EXIF", "frames": "measured on the frames"}[record["origin"]]
+    origin = {"given": "as given", "exif": "from the files", "frames": "measured on the frames"}[
+        record["origin"]
+    ]
     evs = ", ".join(f"{ev:g}" for ev in record["ev"])
     say(f"{len(record['frames'])} frames, exposures {evs} EV ({origin}); {result.written} written")
     for note in record["notes"]:

@@ -66,8 +66,27 @@ def develop_frames(
     OutputError
         ``image_dir`` cannot be written, the disk is full.
     """
+    confidence = _fuse_frames(clip, analysis, frames, scratch_dir, options.method, progress)
+    curve = fit_curve(_radiances(frames, scratch_dir), options.tonemap, brightness_ev=options.brightness_ev)
+    for frame, radiance in zip(frames, _radiances(frames, scratch_dir), strict=True):
+        picture = finish(shrink(curve.picture(radiance), long_side_px))
+        write_jpeg(image_dir / frame.image, picture, jpeg_quality)
+    progress(1.0)
+    notes = {**_origins(analysis, frames), "tone_curve": dataclasses.asdict(curve)}
+    return DevelopResult(scores={"hdr_confidence": confidence}, notes=notes)
+
+
+def _fuse_frames(
+    clip: ClipSource,
+    analysis: Analysis,
+    frames: Sequence[Frame],
+    scratch_dir: Path,
+    method: str,
+    progress: Progress,
+) -> float:
+    """Keep the radiance of each frame in ``scratch_dir``; return the mean confidence."""
     by_index = {frame.source_index: frame for frame in frames}
-    fuse = METHODS[options.method](analysis.response, FusionOptions())
+    fuse = METHODS[method](analysis.response, FusionOptions())
     confidences = []
     for number, (index, window) in enumerate(
         slide(clip, analysis.exposures, sorted(by_index), analysis.num_frames)
@@ -77,29 +96,25 @@ def develop_frames(
         half = np.minimum(fused.radiance, np.float32(65504.0)).astype(np.float16)
         np.save(_radiance_path(scratch_dir, by_index[index]), half)
         progress(0.9 * (number + 1) / len(by_index))
+    return float(np.mean(confidences))
 
-    def radiances() -> Iterator[Float32Array]:
-        for frame in frames:
-            yield np.load(_radiance_path(scratch_dir, frame)).astype(np.float32)
 
-    curve = fit_curve(radiances(), options.tonemap, brightness_ev=options.brightness_ev)
-    for frame, radiance in zip(frames, radiances(), strict=True):
-        picture = finish(shrink(curve.picture(radiance), long_side_px))
-        write_jpeg(image_dir / frame.image, picture, jpeg_quality)
-    progress(1.0)
-    exposures, period = analysis.exposures, analysis.exposures.period
-    windows = {
-        frame.image: list(window_indices(frame.source_index, analysis.num_frames, period)) for frame in frames
-    }
-    return DevelopResult(
-        scores={"hdr_confidence": float(np.mean(confidences))},
-        notes={
-            "exposures": {frame.image: exposures.exposure(frame.source_index) for frame in frames},
-            "source_frames": windows,
-            "response": analysis.response.name,
-            "tone_curve": dataclasses.asdict(curve),
+def _radiances(frames: Sequence[Frame], scratch_dir: Path) -> Iterator[Float32Array]:
+    for frame in frames:
+        yield np.load(_radiance_path(scratch_dir, frame)).astype(np.float32)
+
+
+def _origins(analysis: Analysis, frames: Sequence[Frame]) -> dict[str, Any]:
+    """Return what went into each picture."""
+    exposures = analysis.exposures
+    return {
+        "exposures": {frame.image: exposures.exposure(frame.source_index) for frame in frames},
+        "source_frames": {
+            frame.image: list(window_indices(frame.source_index, analysis.num_frames, exposures.period))
+            for frame in frames
         },
-    )
+        "response": analysis.response.name,
+    }
 
 
 def _radiance_path(folder: Path, frame: Frame) -> Path:

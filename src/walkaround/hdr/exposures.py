@@ -2,7 +2,8 @@
 
 Measured means: each frame is laid over the next by a shift, and the ratio of light is the median over the
 cells that both expose well. Period, phase and ratio follow from these steps alone, so a moving camera, or a
-scene that slowly gets brighter, does no harm.
+scene that slowly gets brighter, does no harm. Where frames cannot be laid over each other, the brightness of
+whole frames has to do, to a few tenths of an EV.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from walkaround.hdr.brightness import Steps
 from walkaround.types import FloatArray
 
 PERIODS = (2, 3)
+_LONGER_PERIODS = (4, 5, 6)
 _LEAST_RANGE_EV = 0.5
 _FLICKER_EV = 0.05
 _CONTRADICTION_EV = 0.6
+_LEAST_SURE = 0.3
+"""Share of the steps that have to be measured on frames laid over each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,7 @@ class Exposures:
     ev
         One period in the order of the frames, relative to the shortest: frame i has ``ev[i % period]``.
     origin
-        ``given``, ``exif`` or ``frames``.
+        ``given``, ``exif`` (exposure times in the files, also OpenEXR's) or ``frames``.
     measured_ev
         The same as measured on the frames; None when they show too little.
     flicker_ev
@@ -84,18 +88,15 @@ def find_exposures(
     if given_ev is not None:
         _check_count(num_frames, len(given_ev))
         found = _measured(steps, (len(given_ev),))
-        if found is not None:
-            _check_given(given_ev, found)
-        else:
-            notes.append("The frames show too little to check --exposures against them.")
+        _check_given(given_ev, found, steps, notes)
         return _finish(given_ev, "given", steps, found, notes)
     _check_count(num_frames, 2, least=4)
     from_exif = _from_exif(exif_ev, notes)
     if from_exif is not None:
         found = _measured(steps, (len(from_exif),))
-        _compare(from_exif, found, notes)
+        _compare(from_exif, found, steps, notes)
         return _finish(from_exif, "exif", steps, found, notes)
-    found = _measured(steps, PERIODS)
+    found = _measured(steps, PERIODS) or _roughly_measured(steps, notes)
     if found is None:
         raise InputError(_why_not(steps))
     return _finish(found, "frames", steps, found, notes)
@@ -118,6 +119,8 @@ def _measured(steps: Steps, periods: Sequence[int]) -> tuple[float, ...] | None:
     InputError
         It does until a frame is missing, or from there on.
     """
+    if not _sure(steps):
+        return None
     for period in periods:
         levels = _fitting(steps.ev, period)
         if levels is not None:
@@ -134,13 +137,33 @@ def _measured(steps: Steps, periods: Sequence[int]) -> tuple[float, ...] | None:
     return None
 
 
-def _fitting(ev: FloatArray, period: int) -> FloatArray | None:  # (period,)
+def _sure(steps: Steps) -> bool:
+    """Return whether enough frames could be laid over the next."""
+    return bool(np.isfinite(steps.ev).mean() >= _LEAST_SURE)
+
+
+def _roughly_measured(steps: Steps, notes: list[str]) -> tuple[float, ...] | None:
+    """Return what the brightness of whole frames says, with a note, when nothing better was measured."""
+    if _sure(steps):
+        return None
+    for period in PERIODS:
+        levels = _fitting(steps.rough_ev, period, tolerance=0.25)
+        if levels is not None and np.isfinite(steps.rough_ev).sum() >= max(3, len(steps.ev) // 2):
+            notes.append(
+                f"{_how_many(steps)}: the exposures were measured on the brightness of whole frames, to a "
+                "few tenths of an EV. If you know them, pass --exposures."
+            )
+            return tuple(round(float(level), 1) for level in levels)
+    return None
+
+
+def _fitting(ev: FloatArray, period: int, tolerance: float = 0.12) -> FloatArray | None:  # (period,)
     """Return the levels of a period that explains the steps."""
     levels = _levels(ev, period)
     if levels is None:
         return None
     span, rest = float(np.ptp(levels)), np.abs(_rest(ev, levels))
-    fits = span >= _LEAST_RANGE_EV and np.nanmedian(rest) < max(0.15, 0.12 * span)
+    fits = span >= _LEAST_RANGE_EV and np.nanmedian(rest) < max(0.15, tolerance * span)
     wrong = int(np.sum(np.nan_to_num(rest) > max(_CONTRADICTION_EV, 0.4 * span)))
     return levels if fits and wrong <= max(1, len(ev) // 20) else None
 
@@ -185,11 +208,59 @@ def _rest(ev: FloatArray, levels: FloatArray) -> FloatArray:
     return rest - np.nanmedian(rest) if np.isfinite(rest).any() else rest
 
 
-def _check_given(given: Sequence[float], found: Sequence[float]) -> None:
-    """Raise InputError when the frames say something else than the user."""
+def _disagrees(ev: FloatArray, expected: Sequence[float]) -> bool:
+    """Return whether over a third of the steps are others than those that exposures make."""
+    levels = np.array(expected)
+    steps = np.array([levels[(i + 1) % len(levels)] - levels[i % len(levels)] for i in range(len(ev))])
+    gap = np.abs(ev - steps)[np.isfinite(ev)]
+    limit = max(_CONTRADICTION_EV, 0.25 * float(np.ptp(levels)))
+    return bool(len(gap) and np.mean(gap > limit) > 1 / 3)
+
+
+def _first_steps(ev: FloatArray) -> str:
+    return ", ".join(f"{step:+.1f}" for step in ev[np.isfinite(ev)][:6])
+
+
+def _check_given(
+    given: Sequence[float], found: Sequence[float] | None, steps: Steps, notes: list[str]
+) -> None:
+    """Compare what the user says with the frames; a note where they cannot tell for sure.
+
+    Raises
+    ------
+    InputError
+        They say something else.
+    """
+    said = ",".join(f"{ev:g}" for ev in given)
+    if found is not None:
+        _check_levels(given, found)
+        gap = float(np.abs(np.array(given) - min(given) - found).max())
+        if gap > max(0.25, 0.1 * float(np.ptp(given))):
+            seen = ",".join(f"{ev:.1f}" for ev in found)
+            notes.append(
+                f"--exposures {said} were taken as given; the frames show {seen} EV. If the result shows "
+                "steps of brightness, pass --exposures auto, or another --response."
+            )
+    elif not _sure(steps):
+        if _disagrees(steps.rough_ev, given):
+            notes.append(
+                f"--exposures {said} may be wrong: whole frames differ from one to the next by "
+                f"{_first_steps(steps.rough_ev)} EV. Look at the result."
+            )
+        elif not np.isfinite(steps.rough_ev).any():
+            notes.append("The frames show too little to check --exposures against them.")
+    elif _disagrees(steps.ev, given):
+        raise InputError(
+            f"--exposures {said} do not fit the frames, which differ from one to the next by "
+            f"{_first_steps(steps.ev)} EV. Pass --exposures auto, or the right ones."
+        )
+
+
+def _check_levels(given: Sequence[float], found: Sequence[float]) -> None:
+    """Raise InputError when the frames have other exposures than the user says."""
     wanted = np.array(given) - min(given)
     gap = float(np.abs(wanted - found).max())
-    allowed = max(_CONTRADICTION_EV, 0.25 * float(wanted.max()))
+    allowed = max(_CONTRADICTION_EV, 0.2 * float(wanted.max()))
     if gap <= allowed:
         return
     said = ",".join(f"{ev:g}" for ev in given)
@@ -215,7 +286,7 @@ def _from_exif(exif_ev: Sequence[float | None], notes: list[str]) -> tuple[float
     missing = sum(ev is None for ev in exif_ev)
     if missing:
         notes.append(
-            f"{missing} of {len(exif_ev)} images carry no exposure time in EXIF: the exposures were measured "
+            f"{missing} of {len(exif_ev)} images carry no exposure time: the exposures were measured "
             "on the frames. If that is wrong, pass --exposures."
         )
         return None
@@ -229,12 +300,19 @@ def _from_exif(exif_ev: Sequence[float | None], notes: list[str]) -> tuple[float
     return None
 
 
-def _compare(exif: Sequence[float], found: Sequence[float] | None, notes: list[str]) -> None:
+def _compare(exif: Sequence[float], found: Sequence[float] | None, steps: Steps, notes: list[str]) -> None:
+    """Note where the frames say something else than the files."""
+    said = ", ".join(f"{ev:.1f}" for ev in exif)
     if found is not None and np.abs(np.array(exif) - found).max() > _CONTRADICTION_EV:
         seen = ", ".join(f"{ev:.1f}" for ev in found)
         notes.append(
-            f"EXIF says {', '.join(f'{ev:.1f}' for ev in exif)} EV, the frames {seen} EV. If the result "
-            "shows steps of brightness, try another --response, or --exposures."
+            f"EXIF says {said} EV, the frames {seen} EV. If the result shows steps of brightness, try "
+            "another --response, or --exposures."
+        )
+    elif found is None and _sure(steps) and _disagrees(steps.ev, exif):
+        notes.append(
+            f"EXIF says {said} EV, but the frames differ from one to the next by {_first_steps(steps.ev)} "
+            "EV. If the result shows steps of brightness, pass --exposures."
         )
 
 
@@ -267,13 +345,21 @@ def _finish(
     )
 
 
+def _how_many(steps: Steps) -> str:
+    return (
+        f"Only {np.isfinite(steps.ev).sum()} of {len(steps.ev)} pairs of frames could be laid over each "
+        "other (they move far, or share few well exposed pixels)"
+    )
+
+
 def _why_not(steps: Steps) -> str:
     """Say why no period of two or three explains the steps."""
     known = steps.ev[np.isfinite(steps.ev)]
-    if len(known) < 3:
+    if not _sure(steps):
+        seen = _first_steps(steps.rough_ev) or "nothing that can be measured"
         return (
-            f"Only {len(known)} of {len(steps.ev)} pairs of frames share well exposed pixels, too few to "
-            "measure the exposures. Pass them: --exposures 0,3 for example."
+            f"{_how_many(steps)}, too few to measure the exposures; whole frames differ by {seen} EV. If you "
+            "know the exposures, pass them: --exposures 0,3 for example."
         )
     typical = float(np.median(np.abs(known)))
     if typical < _LEAST_RANGE_EV:
@@ -281,8 +367,15 @@ def _why_not(steps: Steps) -> str:
             f"The exposures of this clip do not alternate: frames differ by {typical:.2f} EV in the median. "
             "Film with exposures that alternate, or leave HDR out."
         )
-    first = ", ".join(f"{ev:+.1f}" for ev in known[:6])
+    for period in _LONGER_PERIODS:
+        levels = _fitting(steps.ev, period)
+        if levels is not None and len(steps.ev) >= 2 * period:
+            seen = ", ".join(f"{level:.1f}" for level in levels)
+            return (
+                f"The exposures of this clip repeat after {period} frames ({seen} EV); two or three can be "
+                "fused. Pass a folder with the frames of two or three of them, or film with those alone."
+            )
     return (
-        f"The exposures of this clip alternate with no period of 2 or 3: the first frames differ by {first} "
-        "EV. If you know the period, pass --exposures."
+        "The exposures of this clip alternate with no period of 2 or 3: frames differ from one to the next "
+        f"by {_first_steps(steps.ev)} EV. Film with two or three exposures in turn, or leave HDR out."
     )

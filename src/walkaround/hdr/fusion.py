@@ -213,6 +213,8 @@ def _merge_rows(
         own_weight, own_trust = _weights(recorded, exposure, table, last=exposure == shortest)
         agreement = neighbour.agreement[rows][..., None]
         shorter = exposure < reference.exposure
+        if exposure > reference.exposure:
+            own_weight = own_weight * _unclipped(recorded, table)
         own_weight = own_weight * (np.maximum(agreement, _LEAST_AGREEMENT) if shorter else agreement)
         total = total + own_weight * response.linear(recorded) / np.float32(exposure)
         weights = weights + own_weight
@@ -232,6 +234,16 @@ def _weights(
     inverse = np.float32(exposure**2) / table.variance
     weight = np.stack([inverse[:, c][codes[..., c]] for c in range(3)], axis=-1)
     return weight * (np.maximum(trust, _LAST_WORD) if last else trust), trust
+
+
+def _unclipped(recorded: Float32Array, table: ExposureTable) -> Float32Array:  # (h, w, 1)
+    """Return 0 where a pixel or one beside it saturates in any channel, else 1.
+
+    A longer frame weighs much, and where it saturates nothing contradicts it: what is left of such a pixel,
+    moved and interpolated, is a colour that the scene does not have.
+    """
+    highest = cv2.dilate(_highest(recorded), np.ones((3, 3), np.uint8))
+    return np.asarray(table.trust[np.rint(highest * 255.0).astype(np.uint8)][..., None])
 
 
 def _seen(neighbour: Neighbour, rows: slice) -> Float32Array:

@@ -13,7 +13,7 @@ import numpy as np
 from walkaround.errors import InputError
 from walkaround.io.exif import read_exif
 from walkaround.io.image import PHOTO_SUFFIXES, decode_stored, natural_order, read_file, turned_upright
-from walkaround.io.radiance import RADIANCE_SUFFIXES, read_radiance
+from walkaround.io.radiance import RADIANCE_SUFFIXES, read_exposure_ev, read_radiance
 from walkaround.io.video import VideoReader, probe_video
 from walkaround.types import Float32Array
 
@@ -35,7 +35,7 @@ class ClipSource:
     """The curve that the files state or imply: ``srgb``, ``linear``, ``hlg`` or ``pq``."""
     image_paths: tuple[Path, ...] = ()
     exif_ev: tuple[float | None, ...] = ()
-    """A number a frame; empty for a video."""
+    """A number a frame, from EXIF or OpenEXR's expTime; empty for a video, and for linear images without."""
     sha256: str = ""
 
     def frames(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, Float32Array]]:
@@ -132,7 +132,9 @@ def _open_images(folder: Path, paths: tuple[Path, ...]) -> ClipSource:
     for path in paths:
         data = read_file(path)
         digest.update(hashlib.sha256(data).digest())
-        evs.append(None if linear else read_exif(data).exposure_ev)
+        evs.append(read_exposure_ev(path) if linear else read_exif(data).exposure_ev)
+    if linear and all(ev is None for ev in evs):
+        evs = []  # usual there, nothing to be told
     return ClipSource(
         path=folder,
         kind="images",

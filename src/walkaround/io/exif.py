@@ -47,8 +47,13 @@ def read_exif(data: bytes) -> Exif:
 
 
 def _exposure_ev(detail: dict[int, float]) -> float | None:
-    time_s, speed = detail.get(_EXPOSURE_TIME, 0.0), detail.get(_SENSITIVITY, 100.0)
-    f_number = detail.get(_F_NUMBER, 1.0)
+    return light_ev(
+        detail.get(_EXPOSURE_TIME, 0.0), detail.get(_SENSITIVITY, 100.0), detail.get(_F_NUMBER, 1.0)
+    )
+
+
+def light_ev(time_s: float, speed: float = 100.0, f_number: float = 1.0) -> float | None:
+    """Return log2 of the light that an exposure lets in; None where a number makes no sense."""
     if not (1e-7 < time_s < 1e5 and 1 <= speed < 1e8 and 0.1 < f_number < 1000):
         return None
     return math.log2(time_s * speed / 100.0 / f_number**2)

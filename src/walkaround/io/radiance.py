@@ -14,6 +14,7 @@ import numpy as np
 
 from walkaround.errors import InputError, OutputError, UsageError
 from walkaround.io.atomic import atomic_path, write_bytes
+from walkaround.io.exif import light_ev
 from walkaround.types import Float32Array
 
 RADIANCE_SUFFIXES = (".exr", ".hdr")
@@ -61,6 +62,27 @@ def _read_exr(path: Path) -> Any:
     if "Y" in channels:
         return np.repeat(channels["Y"][..., None], 3, axis=2)
     raise InputError(f"{path} has the channels {', '.join(channels)}; it needs R, G, B or Y.")
+
+
+def read_exposure_ev(path: Path) -> float | None:
+    """Read how much light was let in from OpenEXR's standard attributes expTime, isoSpeed and aperture.
+
+    None for ``.hdr``, without expTime, and where the file cannot be read, which :func:`read_radiance` says.
+
+    Raises
+    ------
+    UsageError
+        An ``.exr`` file, and OpenEXR is not installed.
+    """
+    if path.suffix.lower() != ".exr":
+        return None
+    OpenEXR = import_openexr(path.name)
+    names = (("expTime", 0.0), ("isoSpeed", 100.0), ("aperture", 1.0))
+    try:
+        with OpenEXR.File(str(path), header_only=True) as file:  # its header is empty once it is closed
+            return light_ev(*(float(file.header().get(name, missing)) for name, missing in names))
+    except (RuntimeError, ValueError, TypeError):
+        return None
 
 
 def _cleaned(image: Any) -> Float32Array:

@@ -45,7 +45,7 @@ RULES: tuple[Rule, ...] = (
     Rule(code="low_resolution", stage="capture", score="long_side_px", low=640, verdict="warn",
          text="The long side is under 640 px; details of the object will be lost."),
     Rule(code="no_alternation", stage="capture", score="exposure_range_ev", low=0.5, verdict="reject",
-         text="The exposures do not alternate, as --hdr needs; film with two or three in turn."),
+         text="No two or three exposures in turn were found, as --hdr needs."),
     # frames
     Rule(code="still_video", stage="frames", score="motion_px", low=1.0, verdict="reject",
          text="Nothing moves in the video; walk around the object while filming."),

@@ -50,7 +50,7 @@ def hdr_vqm(
     frame_rate: float,
     display: Display | None = None,
 ) -> float:
-    """Return the quality 0..1 of a video: 1 is the truth itself.
+    """Return the quality of a video: 1 is the truth itself, very bad ones go below 0.
 
     Parameters
     ----------

@@ -26,7 +26,20 @@ def write_weights(
     """Write weights as safetensors; the sizes of the network and ``facts`` go into its metadata."""
     metadata = {**facts, "network": json.dumps(dataclasses.asdict(options))}
     plain = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in weights.items()}
-    write_bytes(path, save(plain, metadata=metadata))
+    write_bytes(path, _in_order(save(plain, metadata=metadata)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """Sort the metadata of safetensors, which come in any order: the same weights are the same file then.
+
+    The format: eight bytes with the header's length, the header (JSON, filled up with blanks), the numbers.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def read_weights(path: Path) -> tuple[HdrNetwork, dict[str, str]]:

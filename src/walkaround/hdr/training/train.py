@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from walkaround.errors import UsageError
 from walkaround.hdr.network.model import HdrNetwork
 from walkaround.hdr.network.tensors import Windows
 from walkaround.hdr.network.weights import write_weights
@@ -159,6 +160,8 @@ def _values(parts: list[dict[str, float]], name: str) -> Iterator[float]:
 
 
 def _device(name: str) -> str:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--train.device is cuda, and torch finds no such device. Use cpu or auto.")
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
