@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from walkaround.dataset.readers import Dataset, Scene
+from walkaround.dataset.rows import is_without_sequences, nothing_built
 from walkaround.errors import FormatError, UsageError, WalkaroundError
 from walkaround.viewer.answers import (
     as_json,
@@ -206,6 +207,8 @@ def open_session(
 def _open_dataset(root: Path) -> Dataset:
     if not root.exists():
         raise FormatError(f"{root} does not exist. Name a sequence's folder or the folder of a dataset.")
+    if is_without_sequences(root):
+        raise FormatError(nothing_built(root))
     return Dataset(root, statuses=None)
 
 

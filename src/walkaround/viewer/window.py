@@ -172,7 +172,8 @@ class Window:
             try:
                 small = thumbnail(content.scene, image)
             except FormatError as error:
-                content.problems.append(str(error))
+                if f"images/{image}" not in content.lacking.paths:  # those are named already
+                    content.note(str(error))
                 continue
             with self._lock:
                 if self._generation != generation:
@@ -214,6 +215,9 @@ class Window:
             picture = content.picture(image)
         except FormatError as error:
             self.panel.caption.content = str(error)
+            if f"images/{image}" not in content.lacking.paths:
+                content.note(str(error))
+                self.panel.write(content)
             return
         painted = laid_over(picture, mask_opacity=self.panel.mask.value, depth_opacity=self.panel.depth.value)
         self.panel.image.image = painted
