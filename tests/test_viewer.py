@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -15,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -606,6 +608,23 @@ def test_an_eye_is_carried_into_another_world() -> None:
     np.testing.assert_allclose(back.position, [0.3, -1.2, 0.7], atol=1e-6)
 
 
+def test_two_begin_at_the_side_of_the_first_and_fit_the_narrower() -> None:
+    """Also of upright worlds, whose cameras stand elsewhere."""
+    arc = VIEWS[:4]
+    first, second = world.surroundings(arc, {}), world.surroundings(VIEWS[5:], {})
+    eyes = []
+    for around, aspect in ((first, 0.7), (second, 1.6)):
+        camera = SimpleNamespace(aspect=aspect)
+        client = SimpleNamespace(camera=camera, atomic=contextlib.nullcontext)
+        flight.look_at_all(client, around, leader=first, aspect=0.7)
+        eyes.append(camera)
+    np.testing.assert_allclose(eyes[0].position, flight.home_position(first, 0.7))
+    np.testing.assert_allclose(eyes[1].position / second.radius, eyes[0].position / first.radius, atol=1e-9)
+    alone = SimpleNamespace(camera=SimpleNamespace(aspect=1.6), atomic=contextlib.nullcontext)
+    flight.look_at_all(alone, second)
+    assert np.linalg.norm(alone.camera.position - eyes[1].position) > 0.5 * second.radius
+
+
 def test_an_echo_is_no_move() -> None:
     now = [0.0]
     leadership = link.Leadership(lambda: now[0])
@@ -649,8 +668,10 @@ def test_a_session_of_two(released: Path) -> None:
             assert b"<!doctype html>" in reply.read(200).lower()
         assert session.other is not None and session.other.address != session.window.address
         assert session.window.on_eye is not None
+        assert session.window.beside is session.other and session.other.beside is session.window
+        assert session.window.leads and not session.other.leads
         session.compare(None)
-        assert session.window.on_eye is None
+        assert session.window.on_eye is None and session.window.beside is None
 
 
 def test_the_command_serves_until_it_is_interrupted(released: Path) -> None:

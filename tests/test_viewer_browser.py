@@ -191,6 +191,15 @@ def test_a_dataset(tmp_path: Path, page: Any, fake_stages: ModuleType) -> None:
         page.select_option("[name=review]", "")
         page.fill("[name=text]", "nothing")
         wait_for(lambda: page.locator("#count").inner_text() == "no sequence fits the filters")
+        page.fill("[name=text]", "")
+        page.set_viewport_size({"width": 390, "height": 800})
+        wait_for(lambda: rows.count() == 3)
+        shown, tabs = page.locator("#rows").bounding_box(), page.locator("nav").bounding_box()
+        assert shown["height"] > 100
+        for part in ("#rows", "#review", "#review .decisions"):
+            box = page.locator(part).bounding_box()
+            assert box["y"] + box["height"] <= tabs["y"] + 1
+        keep_screenshot(page, "phone")
     assert ("cccc", "accepted", "accept") in decided(root)
 
 

@@ -140,6 +140,16 @@ class Content:
             lines.append(f"{self.arc.covered_deg:.0f}° of the circle covered")
         return lines
 
+    def caption(self, number: int) -> str:
+        """Return what stands below a frame, in Markdown: its name, its time, whether it lacks a camera."""
+        frame = self.frames[number]
+        said = [frame.image]
+        if frame.timestamp_s is not None:
+            said.append(f"{frame.timestamp_s:.2f} s")
+        if frame.image not in self.view_of:
+            said.append("**no camera**")
+        return " · ".join(said)
+
     def note(self, problem: str) -> None:
         """Add to the problems, once."""
         if problem not in self.problems:

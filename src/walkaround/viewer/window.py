@@ -53,6 +53,9 @@ class Window:
         self.number = 0
         self.on_eye: Callable[[viser.CameraHandle], None] | None = None
         """Called when a browser's eye has moved."""
+        self.beside: Window | None = None
+        """The view whose eye moves with this one's."""
+        self.leads = True
         self.detail: Detail | None = None
         """The dense points; None before the first scene."""
         self._drawn_in_software: bool | None = None
@@ -221,7 +224,7 @@ class Window:
             return
         painted = laid_over(picture, mask_opacity=self.panel.mask.value, depth_opacity=self.panel.depth.value)
         self.panel.image.image = painted
-        self.panel.caption.content = _caption(content, self.number)
+        self.panel.caption.content = content.caption(self.number)
         with self._lock:
             if self._behind is not None:
                 self._behind.visible = self.panel.behind.value
@@ -298,7 +301,7 @@ class Window:
         if self.content is not None:
             for one in self._clients(client):
                 self._hide_behind()
-                look_at_all(one, self.content.around)
+                self._look_at_all(one)
 
     def screenshot(self, client: viser.ClientHandle | None) -> None:
         """Send the browser a picture of the 3-D view."""
@@ -317,8 +320,18 @@ class Window:
         client.camera.on_update(self._camera_moved)
         if self.detail is not None:
             self.detail.browser_came()
-        if self.content is not None:
-            look_at_all(client, self.content.around)
+        self._look_at_all(client)
+
+    def _look_at_all(self, client: viser.ClientHandle) -> None:
+        """Look at everything; beside another view, from the side that the first of the two begins at."""
+        if self.content is None:
+            return
+        beside, leader, clients = self.beside, self.content.around, self._clients(None)
+        if beside is not None and beside.content is not None:
+            leader = leader if self.leads else beside.content.around
+            clients += beside.server.get_clients().values()
+        aspect = min(one.camera.aspect for one in (client, *clients))
+        look_at_all(client, self.content.around, leader=leader, aspect=aspect)
 
     def eye_is_near(self, eye: Eye, tolerance: float) -> bool:
         """True when all browsers look from there already, within a share of the cameras' distance."""
@@ -384,13 +397,3 @@ class Window:
             self._arrived = True
         elif distance > 0.05 and self._arrived:
             self._hide_behind()
-
-
-def _caption(content: Content, number: int) -> str:
-    frame = content.frames[number]
-    said = [frame.image]
-    if frame.timestamp_s is not None:
-        said.append(f"{frame.timestamp_s:.2f} s")
-    if frame.image not in content.view_of:
-        said.append("**no camera**")
-    return " · ".join(said)
