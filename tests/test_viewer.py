@@ -497,6 +497,8 @@ def test_the_poster_shows_what_the_3d_view_will(released: Path) -> None:
     distance = np.linalg.norm(around.centre - position)
     focal = 100 / np.tan(flight.HOME_FOV / 2)
     assert abs(columns.mean() - (200 + focal * 0.5 * around.radius / distance)) < 4
+    dark = poster.draw_poster(content, level, (400, 200), dark=True)
+    assert (np.median(image), np.median(dark)) == (255, 20)
     without = poster.draw_poster(content, None, (64, 48))
     assert without.shape == (48, 64, 3) and (without < 255).any(), "the cameras are there"
 

@@ -226,10 +226,12 @@ def test_a_cloud_alone_and_the_token(tmp_path: Path, page: Any) -> None:
         address = f"http://127.0.0.1:{session.gateway.port}/"
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(address, timeout=20)
+        page.emulate_media(color_scheme="dark")
         page.goto(f"{address}?token={session.token}")
         page.frame_locator("#view").get_by_role("button", name="See all").wait_for(timeout=30_000)
         wait_for(lambda: page.locator("#poster").is_hidden())
         keep_screenshot(page)
+        wait_for(lambda: picture_at(page, "#view")[-20:, :200].max() < 60)  # dark where the browser is
         assert "token" not in page.url and page.locator("#tab-pair").is_disabled()
 
 

@@ -42,7 +42,7 @@ class Window:
 
         with contextlib.redirect_stdout(io.StringIO()):  # viser prints addresses that are not ours
             self.server = viser.ViserServer(host=hidden_address(), port=0, verbose=False)
-        self.server.gui.configure_theme(show_logo=False, show_share_button=False)
+        self.set_theme(dark=False)
         # viser's own light (an environment map, shadows) costs a browser more than a first picture of points
         self.server.scene.configure_environment_map(None)
         self.server.scene.configure_default_lights(cast_shadow=False)
@@ -74,6 +74,10 @@ class Window:
         if self._panel is None:
             raise RuntimeError("no scene is shown yet")
         return self._panel
+
+    def set_theme(self, *, dark: bool) -> None:
+        """Draw on dark or on white."""
+        self.server.gui.configure_theme(dark_mode=dark, show_logo=False, show_share_button=False)
 
     def close(self) -> None:
         """End the server."""
