@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -559,7 +560,12 @@ def test_status_lists_what_has_no_sequence(
     monkeypatch.setattr("walkaround.capture.inspect_capture", unreadable)
     root = str(tmp_path / "root")
     assert main(["build", str(tree), "--out", root, "--workers", "1"]) == 3
-    capsys.readouterr()
+    said = capsys.readouterr().err
+    assert f"{root} holds no sequences yet." in said and "catalogue:" not in said
+    for command in ("report", "stats", "query", "splits", *(["view"] if find_spec("viser") else [])):
+        assert main([command, root]) == 2
+        said = capsys.readouterr().err
+        assert f"{root} holds no sequences" in said and f"walkaround status {root} --captures" in said
     assert main(["status", root]) == 0
     assert "3 rejected without a sequence; --captures" in capsys.readouterr().out
     assert main(["status", root, "--captures", str(tree)]) == 0

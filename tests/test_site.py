@@ -22,7 +22,7 @@ from tests import fakes
 from tests.trees import tree
 from walkaround.cli import main
 from walkaround.dataset.catalog import apply_reviews
-from walkaround.dataset.reviews import Review, add_review
+from walkaround.dataset.reviews import REVIEWS_NAME, Review, add_review
 from walkaround.dataset.rows import CATALOG_COLUMNS, catalog_row, merge_catalog, read_catalog, write_catalog
 from walkaround.dataset.schema import SequenceRecord, read_record, write_record
 from walkaround.dataset.stats import read_stats
@@ -252,6 +252,58 @@ def test_the_card(root: Path) -> None:
     (root / "croissant.json").write_text("{}")  # of `walkaround export --to croissant`
     write(root)
     assert 'href="../croissant.json">one with a table' in (root / "report" / "card.html").read_text("utf-8")
+
+
+def test_the_card_says_only_what_the_catalogue_bears_out(root: Path) -> None:
+    """What one kind of sequence has is not said of another; numbers are those of the rows."""
+    mug = catalog_row(good_mug(root))
+    scores = dict(mug["scores"])
+    early = {"stages_done": ["capture", "quality"], "num_frames": 0, "num_registered": 0}
+    given = {name: value for name, value in scores.items() if name != "num_source_frames"}
+    rows = [
+        {**mug, "num_frames": 12},
+        {**mug, "instance_id": "early", **early, "status": "rejected", "built_status": "rejected"},
+        {**mug, "instance_id": "given", "num_frames": 40, "source_kind": "photos", "scores": given,
+         "stages_done": ["capture", "frames", "cameras", "quality"], "source_duration_s": 0.0},
+    ]  # fmt: skip
+    for row in rows:
+        row |= {name: dict.fromkeys(row["stages_done"], 1.0) for name in ("seconds", "cpu_seconds")}
+    write_catalog(root, rows)
+    write(root)
+    value = json.loads((root / "report" / "croissant.json").read_text(encoding="utf-8"))
+    how = dict(line.split(": ", 1) for line in value["rai:dataPreprocessingProtocol"])
+    assert how["Frames"].startswith("12 to 40 (median 26) a sequence")
+    assert "of 1 sequence: sharp stills of a video" in how["Frames"]
+    assert "of 1 sequence: structure from motion" in how["Cameras"]
+    assert "of 1 sequence: imported with the images" in how["Cameras"]
+    assert all(how[name].startswith("of 1 sequence: ") for name in ("Depth", "Masks", "Cloud"))
+    assert "HDR" not in how and value["rai:dataCollection"] == "2 videos and 1 set of photos, of objects."
+    card = (root / "report" / "card.html").read_text(encoding="utf-8")
+    assert "stills of 2, cameras of 2, masks of 1, depth of 1, point clouds of 1 sequences" in card
+
+    write_catalog(root, rows[1:2])
+    write(root)
+    value = json.loads((root / "report" / "croissant.json").read_text(encoding="utf-8"))
+    assert value["rai:dataPreprocessingProtocol"] == []
+    assert not [item for item in value["distribution"] if "includes" in item]
+    said = json.dumps([value["description"], value["rai:dataLimitations"]])
+    assert not [word for word in ("mask", "depth", "cloud", "camera") if word in said.lower()]
+    assert "No sequence has any images yet" in (root / "report" / "card.html").read_text(encoding="utf-8")
+
+
+def test_split_counts_obey_decisions(root: Path) -> None:
+    mug = good_mug(root)
+    keys = [f"{record.class_label}/{record.instance_id}" for record in records(root)]
+    (root / "splits").mkdir()
+    (root / "splits" / "train.json").write_text(json.dumps([*keys, "mug/gone"]))
+    review = Review(class_label="mug", instance_id=mug.instance_id, decision="reject")
+    add_review(root / REVIEWS_NAME, review)
+    apply_reviews(root)
+    write(root)
+    card = (root / "report" / "card.html").read_text(encoding="utf-8")
+    assert "<dt>train</dt><dd>2 sequences</dd>" in card and "The files name 2 more" in card
+    page = (root / "report" / "classes" / "mug" / mug.instance_id / "index.html").read_text(encoding="utf-8")
+    assert "<dt>split</dt><dd>none</dd>" in page
 
 
 def test_card_and_metadata_agree(root: Path) -> None:

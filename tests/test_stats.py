@@ -16,7 +16,8 @@ from walkaround.cli import main
 from walkaround.dataset.classes import ClassTable
 from walkaround.dataset.rows import catalog_row, write_catalog
 from walkaround.dataset.schema import SequenceRecord, StageRecord
-from walkaround.dataset.stats import NUM_BINS, read_stats
+from walkaround.dataset.stats import NUM_BINS, STAGE_ORDER, read_stats
+from walkaround.pipeline import STAGES
 
 LABELS = ("mug", "toy <cat> & dog", "bowl")
 
@@ -69,6 +70,22 @@ def test_numbers(root: Path) -> None:
         ("capture", 60, 3540.0), ("depth", 60, 3540.0),
     ]  # fmt: skip
     assert stats.stages[0].median_s == statistics.median(range(60))
+
+
+def test_stages_stand_in_their_order(tmp_path: Path) -> None:
+    """Whatever the first row came to; and the order is that of the pipeline."""
+    assert tuple(stage.name for stage in STAGES) == STAGE_ORDER
+    chains = (("capture", "quality"), ("capture", "frames", "cameras", "quality"), STAGE_ORDER)
+    records = [
+        dataclasses.replace(
+            RECORD, instance_id=f"id{number}", stages={name: StageRecord(key="k") for name in chain}
+        )
+        for number, chain in enumerate(chains)
+    ]
+    write_catalog(tmp_path, [catalog_row(record) for record in records])
+    stats = read_stats(tmp_path)
+    assert tuple(item.name for item in stats.stages) == STAGE_ORDER
+    assert [item.count for item in stats.stages] == [3, 2, 1, 2, 1, 1, 1, 3]
 
 
 def test_scores(root: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -20,7 +24,10 @@ import pytest
 
 from tests import fakes
 from tests.released import write_mvimgnet, write_mvpnet
+from tests.test_dataset import RECORD
 from walkaround.cli import main
+from walkaround.dataset.readers import Scene
+from walkaround.dataset.schema import StageRecord, write_record
 from walkaround.errors import FormatError, UsageError
 from walkaround.geometry import project, transform_points
 from walkaround.types import Camera, PointCloud, View
@@ -233,6 +240,39 @@ def test_what_is_broken_is_named_and_the_rest_is_shown(released: Path) -> None:
         content.picture("nothing.jpg")
 
 
+def test_all_that_is_missing_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Parts and files that the record lists and the folder lacks; a file cut short; a folder that is gone."""
+    parts = ("images", "masks", "depth", "confidence")
+    sizes = {f"{part}/{number:03d}.png": 7 for part in parts for number in range(1, 6)} | {"cloud.ply": 7}
+    stages = {
+        "frames": StageRecord(key="k", outputs={"images/raw.png": 99}),
+        "hdr": StageRecord(key="k", outputs=sizes),  # wrote the images anew
+    }
+    folder = tmp_path / "Tasse" / "0123456789ab"
+    for path in sizes:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"7 bytes")
+    write_record(folder, dataclasses.replace(RECORD, frames=(), stages=stages))
+    assert Content(open_scene(folder)).problems == []
+    (folder / "cloud.ply").unlink()
+    shutil.rmtree(folder / "depth")
+    (folder / "masks" / "003.png").unlink()
+    (folder / "images" / "002.png").write_bytes(b"7")
+    for number in range(1, 5):
+        (folder / "confidence" / f"{number:03d}.png").unlink()
+    scene = open_scene(folder)
+    assert Content(scene).problems == [
+        "images: 1 of 5 files is of another size than the build wrote (002.png)",
+        "masks: 1 of 5 files is missing (003.png)",
+        "depth: all 5 files are missing",
+        "confidence: 4 of 5 files are missing (001.png, 002.png, 003.png, ...)",
+        "cloud.ply is missing",
+    ]
+    shutil.rmtree(folder)
+    (problem,) = Content(Scene(class_label="Tasse", instance_id="0123456789ab", files=scene.files)).problems
+    assert f"{folder} is gone or empty" in problem
+
+
 def test_nothing_to_show(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="does not exist"):
         open_scene(tmp_path / "missing")
@@ -330,6 +370,18 @@ def test_what_is_not_loopback_needs_a_token() -> None:
 def test_a_port_in_use() -> None:
     with Gateway_on_loopback() as gateway, pytest.raises(UsageError, match="cannot be listened on"):
         Gateway("127.0.0.1", gateway.port, token=None, respond=answer, upstreams={})
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "300.1.1.1"])
+def test_a_host_that_is_not_ours(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    if host == "300.1.1.1":  # no test asks a name server
+        monkeypatch.setattr(socket.socket, "bind", unknown)
+    with pytest.raises(UsageError, match=rf"--host {host} is no address of this machine") as caught:
+        Gateway(host, 0, token="t", respond=answer, upstreams={})
+    assert "--port" not in str(caught.value)
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -445,6 +497,8 @@ def test_the_poster_shows_what_the_3d_view_will(released: Path) -> None:
     distance = np.linalg.norm(around.centre - position)
     focal = 100 / np.tan(flight.HOME_FOV / 2)
     assert abs(columns.mean() - (200 + focal * 0.5 * around.radius / distance)) < 4
+    dark = poster.draw_poster(content, level, (400, 200), dark=True)
+    assert (np.median(image), np.median(dark)) == (255, 20)
     without = poster.draw_poster(content, None, (64, 48))
     assert without.shape == (48, 64, 3) and (without < 255).any(), "the cameras are there"
 
@@ -556,6 +610,23 @@ def test_an_eye_is_carried_into_another_world() -> None:
     np.testing.assert_allclose(back.position, [0.3, -1.2, 0.7], atol=1e-6)
 
 
+def test_two_begin_at_the_side_of_the_first_and_fit_the_narrower() -> None:
+    """Also of upright worlds, whose cameras stand elsewhere."""
+    arc = VIEWS[:4]
+    first, second = world.surroundings(arc, {}), world.surroundings(VIEWS[5:], {})
+    eyes = []
+    for around, aspect in ((first, 0.7), (second, 1.6)):
+        camera = SimpleNamespace(aspect=aspect)
+        client = SimpleNamespace(camera=camera, atomic=contextlib.nullcontext)
+        flight.look_at_all(client, around, leader=first, aspect=0.7)
+        eyes.append(camera)
+    np.testing.assert_allclose(eyes[0].position, flight.home_position(first, 0.7))
+    np.testing.assert_allclose(eyes[1].position / second.radius, eyes[0].position / first.radius, atol=1e-9)
+    alone = SimpleNamespace(camera=SimpleNamespace(aspect=1.6), atomic=contextlib.nullcontext)
+    flight.look_at_all(alone, second)
+    assert np.linalg.norm(alone.camera.position - eyes[1].position) > 0.5 * second.radius
+
+
 def test_an_echo_is_no_move() -> None:
     now = [0.0]
     leadership = link.Leadership(lambda: now[0])
@@ -599,8 +670,10 @@ def test_a_session_of_two(released: Path) -> None:
             assert b"<!doctype html>" in reply.read(200).lower()
         assert session.other is not None and session.other.address != session.window.address
         assert session.window.on_eye is not None
+        assert session.window.beside is session.other and session.other.beside is session.window
+        assert session.window.leads and not session.other.leads
         session.compare(None)
-        assert session.window.on_eye is None
+        assert session.window.on_eye is None and session.window.beside is None
 
 
 def test_the_command_serves_until_it_is_interrupted(released: Path) -> None:

@@ -191,6 +191,15 @@ def test_a_dataset(tmp_path: Path, page: Any, fake_stages: ModuleType) -> None:
         page.select_option("[name=review]", "")
         page.fill("[name=text]", "nothing")
         wait_for(lambda: page.locator("#count").inner_text() == "no sequence fits the filters")
+        page.fill("[name=text]", "")
+        page.set_viewport_size({"width": 390, "height": 800})
+        wait_for(lambda: rows.count() == 3)
+        shown, tabs = page.locator("#rows").bounding_box(), page.locator("nav").bounding_box()
+        assert shown["height"] > 100
+        for part in ("#rows", "#review", "#review .decisions"):
+            box = page.locator(part).bounding_box()
+            assert box["y"] + box["height"] <= tabs["y"] + 1
+        keep_screenshot(page, "phone")
     assert ("cccc", "accepted", "accept") in decided(root)
 
 
@@ -217,10 +226,12 @@ def test_a_cloud_alone_and_the_token(tmp_path: Path, page: Any) -> None:
         address = f"http://127.0.0.1:{session.gateway.port}/"
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(address, timeout=20)
+        page.emulate_media(color_scheme="dark")
         page.goto(f"{address}?token={session.token}")
         page.frame_locator("#view").get_by_role("button", name="See all").wait_for(timeout=30_000)
         wait_for(lambda: page.locator("#poster").is_hidden())
         keep_screenshot(page)
+        wait_for(lambda: picture_at(page, "#view")[-20:, :200].max() < 60)  # dark where the browser is
         assert "token" not in page.url and page.locator("#tab-pair").is_disabled()
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from walkaround.dataset.classes import check_class_label as check_class_label
 from walkaround.dataset.schema import RECORD_NAME, SequenceRecord, StageRecord, read_record, write_record
+from walkaround.dataset.schema import WORK_NAME as WORK_NAME
 from walkaround.errors import FormatError, OutputError, SequenceRejected, WalkaroundError
 from walkaround.io.atomic import output_error
 from walkaround.io.locks import locked
@@ -32,7 +33,6 @@ from walkaround.masks.models import MODELS
 
 logger = logging.getLogger(__name__)
 
-WORK_NAME = ".work"
 _ENDINGS = {
     ".jpg": (b"\xff\xd9",),
     ".png": (b"IEND\xaeB`\x82",),

@@ -165,7 +165,8 @@ def run_batch(command: BuildCommand) -> int:
     names = {entry.key: entry.source for entry in entries}
     for line in failure_lines(result.failed, command.out, names):
         say(line)
-    say(f"catalogue: {command.out / CATALOG_NAME}")
+    catalogue = command.out / CATALOG_NAME
+    say(f"catalogue: {catalogue}" if catalogue.is_file() else f"{command.out} holds no sequences yet.")
     return EXIT_DIED if snapshot.failed else EXIT_REJECTED if snapshot.rejected else EXIT_ACCEPTED
 
 

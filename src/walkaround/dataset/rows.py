@@ -20,7 +20,7 @@ import duckdb
 from walkaround.dataset.database import READ_ERRORS, connect, first_line, load_rows
 from walkaround.dataset.reviews import REVIEW_COLUMNS, REVIEWS_NAME, Review, read_reviews
 from walkaround.dataset.schema import CATALOG_NAME as CATALOG_NAME
-from walkaround.dataset.schema import SequenceRecord
+from walkaround.dataset.schema import RECORD_NAME, WORK_NAME, SequenceRecord
 from walkaround.errors import FormatError, OutputError
 from walkaround.io.atomic import atomic_path
 from walkaround.io.room import check_room_left
@@ -155,9 +155,7 @@ def opened_catalog(root: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
     """
     path = root / CATALOG_NAME
     if not path.is_file():
-        raise FormatError(
-            f"{path} is missing: {root} is not a readable catalogue's folder. Build something first."
-        )
+        raise FormatError(_no_catalogue(root))
     try:
         with connect(**settings) as database:
             database.read_parquet(str(path)).create_view("catalog")
@@ -170,6 +168,33 @@ def opened_catalog(root: Path, **settings: Any) -> Iterator[duckdb.DuckDBPyConne
             yield database
     except READ_ERRORS as error:
         raise FormatError(f"{path} is not a readable catalogue: {first_line(error)}") from error
+
+
+def _no_catalogue(root: Path) -> str:
+    """Say why there is no catalogue: nothing was built, or this is no dataset of ours."""
+    if not root.exists():
+        return f"{root} does not exist. Name the folder of a dataset."
+    if is_without_sequences(root):
+        return nothing_built(root)
+    path = root / CATALOG_NAME
+    return f"{path} is missing: {root} is not a readable catalogue's folder. Build something first."
+
+
+def is_without_sequences(root: Path) -> bool:
+    """True for a folder that builds have worked on without making a sequence."""
+    return (
+        (root / WORK_NAME).is_dir()
+        and not (root / CATALOG_NAME).is_file()
+        and next(root.glob(f"[!.]*/*/{RECORD_NAME}"), None) is None
+    )
+
+
+def nothing_built(root: Path) -> str:
+    """Say that builds made no sequence here, and where their reasons are told."""
+    return (
+        f"{root} holds no sequences: no build into it has made one. `walkaround status {root} --captures"
+        " INPUT` says why, with the INPUT of the build."
+    )
 
 
 def holds_all_decisions(root: Path) -> bool:

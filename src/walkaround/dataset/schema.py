@@ -22,6 +22,8 @@ from walkaround.io.atomic import write_json
 SCHEMA_VERSION = 1
 RECORD_NAME = "sequence.json"
 CATALOG_NAME = "catalog.parquet"
+WORK_NAME = ".work"
+"""The folder of a dataset that builds work in."""
 STATUSES = ("accepted", "rejected", "incomplete")
 _T = TypeVar("_T")
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -161,6 +161,21 @@ def read_splits(root: Path, names: Iterable[str] | None = None) -> dict[str, tup
     return out
 
 
+def splits_that_count(root: Path) -> dict[str, tuple[str, ...]]:
+    """Read the splits without what is not in the catalogue any more or was rejected by hand since.
+
+    Raises
+    ------
+    FormatError
+        The catalogue or a split is broken.
+    """
+    splits = read_splits(root)
+    if not splits:
+        return {}
+    counting = _sources(root, None).keys() - _thrown_out(root)
+    return {split: tuple(name for name in names if name in counting) for split, names in splits.items()}
+
+
 def find_leaks(root: Path) -> tuple[Leak, ...]:
     """Look for what two splits share (sequences, sources, duplicates), and for what should not be in one.
 

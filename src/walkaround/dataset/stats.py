@@ -13,6 +13,8 @@ from walkaround.dataset.rows import opened_catalog
 from walkaround.quality.rules import RULES, RULES_BY_CODE
 
 NUM_BINS = 24
+STAGE_ORDER = ("capture", "frames", "hdr", "cameras", "depth", "masks", "cloud", "quality")
+"""Stages as data meets them; a sequence has those that it came to."""
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 
 
@@ -219,12 +221,13 @@ def _score(name: str, number: int, values: Sequence[float], bins: Sequence[int])
 
 def _stages(database: duckdb.DuckDBPyConnection) -> tuple[StageStats, ...]:
     rows: list[Any] = database.execute(
-        "SELECT name, count(*), quantile_cont(s, [0.5, 0.95]), sum(s), sum(cpu), min(place) FROM ("
+        "SELECT name, count(*), quantile_cont(s, [0.5, 0.95]), sum(s), sum(cpu) FROM ("
         " SELECT unnest(stages_done) AS name, unnest(map_values(seconds)) AS s,"
-        " unnest(map_values(cpu_seconds)) AS cpu, generate_subscripts(stages_done, 1) AS place FROM catalog"
-        ") GROUP BY name ORDER BY min(place), name"
+        " unnest(map_values(cpu_seconds)) AS cpu FROM catalog) GROUP BY name"
     ).fetchall()
+    places = {name: place for place, name in enumerate(STAGE_ORDER)}
+    rows.sort(key=lambda row: (places.get(row[0], len(places)), row[0]))
     return tuple(
         StageStats(name=name, count=count, median_s=q[0], p95_s=q[1], total_s=total, total_cpu_s=cpu)
-        for name, count, q, total, cpu, _ in rows
+        for name, count, q, total, cpu in rows
     )

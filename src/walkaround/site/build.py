@@ -16,7 +16,7 @@ from typing import Any
 from walkaround import __version__
 from walkaround.dataset.description import read_description
 from walkaround.dataset.schema import CATALOG_NAME, read_record
-from walkaround.dataset.splits import read_splits
+from walkaround.dataset.splits import read_splits, splits_that_count
 from walkaround.dataset.splits_options import SPLITS
 from walkaround.dataset.stats import ClassStats, DatasetStats, read_stats
 from walkaround.errors import FormatError, UsageError
@@ -108,7 +108,7 @@ def write_site(
     """
     options.check()
     out = root / "report" if out is None else out
-    stats, description, splits = read_stats(root), read_description(root) or {}, read_splits(root)
+    stats, description, splits = read_stats(root), read_description(root) or {}, splits_that_count(root)
     _claim(out)
     name = str(description.get("name") or root.resolve().name)
     job = _Job(
@@ -135,7 +135,9 @@ def _write_front(
     to_root = f"{way(job.out, job.root)}/" if job.inside else ""
     has_frames_table = job.inside and (job.root / CROISSANT_NAME).is_file()
     frames_table = to_root + CROISSANT_NAME if has_frames_table else ""
-    facts = read_card_facts(job.root, splits, frames_table=frames_table)
+    num_named = sum(len(names) for names in read_splits(job.root).values())
+    num_out = max(num_named - sum(splits.values()), 0)
+    facts = read_card_facts(job.root, splits, num_out_of_splits=num_out, frames_table=frames_table)
     metadata = croissant(
         job.root,
         stats,

@@ -13,29 +13,11 @@ from walkaround.dataset.rows import opened_catalog
 from walkaround.dataset.stats import DatasetStats
 from walkaround.quality.tables import folded_json, section
 from walkaround.site.frame import Page
+from walkaround.site.making import Making, counted, limits, listed, parts_text, read_making, steps
 from walkaround.sizes import size_text
 
 CROISSANT_NAME = "croissant.json"
 """JSON-LD of the dataset, made from the same facts as the card (:mod:`walkaround.site.croissant`)."""
-
-MADE = (
-    ("Frames", "about 30 sharp stills of each video, evenly spaced; without metadata of the camera"),
-    (
-        "Cameras",
-        "structure from motion with COLMAP on whole images, checked for folded and misplaced cameras",
-    ),
-    ("Depth", "multi-view PatchMatch stereo; a pixel is kept where two more views confirm it"),
-    ("Masks", "the object carved from depth in 3-D, rendered into every view, outlines moved to image edges"),
-    ("Cloud", "masked depth of all views fused; strays removed, normals and colours added"),
-    ("Verdict", "scores of all stages against one table of limits; what misses one is rejected with reasons"),
-)
-_LIMITS = (
-    "The scale is arbitrary unless a sequence says metric: the cameras' orbit has radius 1.",
-    "Masks, depth and cameras are computed, not made by people; the scores say how well they agree.",
-    "Shiny, transparent and textureless surfaces have little depth; holes are left open.",
-    "Undersides and sides that nobody filmed are missing; the arc covered tells how much was seen.",
-    "Class labels are those given by the collectors.",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +28,19 @@ class CardFacts:
     """Licence of captures (None: the dataset's own) and how many have it."""
     consents: Mapping[bool | None, int]
     source_kinds: Mapping[str, int]
+    making: Making
     splits: Mapping[str, int]
+    """Split -> sequences of it that count."""
+    num_out_of_splits: int = 0
+    """Sequences that the splits' files hold and that a person rejected since, or that are gone."""
     frames_table: str = ""
     """The way to an export to Croissant with a table of all images; empty without one."""
 
 
-def read_card_facts(root: Path, splits: Mapping[str, int], *, frames_table: str = "") -> CardFacts:
-    """Count licences, consents and kinds of sources.
+def read_card_facts(
+    root: Path, splits: Mapping[str, int], *, num_out_of_splits: int = 0, frames_table: str = ""
+) -> CardFacts:
+    """Count licences, consents, kinds of sources, and what there is of how many sequences.
 
     Raises
     ------
@@ -61,16 +49,18 @@ def read_card_facts(root: Path, splits: Mapping[str, int], *, frames_table: str 
     """
     with opened_catalog(root) as database:
 
-        def counted(column: str) -> list[tuple[Any, int]]:
+        def grouped(column: str) -> list[tuple[Any, int]]:
             return database.execute(
                 f"SELECT {column}, count(*) FROM catalog GROUP BY 1 ORDER BY count(*) DESC, 1"
             ).fetchall()
 
         return CardFacts(
-            licences=tuple(counted("licence")),
-            consents=dict(counted("consent")),
-            source_kinds=dict(counted("source_kind")),
+            licences=tuple(grouped("licence")),
+            consents=dict(grouped("consent")),
+            source_kinds=dict(grouped("source_kind")),
+            making=read_making(database),
             splits=splits,
+            num_out_of_splits=num_out_of_splits,
             frames_table=frames_table,
         )
 
@@ -99,8 +89,8 @@ def card_page(
             section("What it holds", _holdings(stats, facts)),
             section("Licence and consent", _licence(facts, description)),
             section("Splits", _splits(facts)),
-            section("How it was made", _rows(MADE) + _options(description)),
-            section("Known limits", _list(known_limits(stats))),
+            section("How it was made", _made(facts) + _options(description)),
+            section("Known limits", _list(known_limits(stats, facts.making))),
             section("For machines", _machines(facts)),
         )
     )
@@ -118,7 +108,9 @@ def _rows(rows: tuple[tuple[str, str], ...]) -> str:
 
 def _holdings(stats: DatasetStats, facts: CardFacts) -> str:
     counts = stats.counts
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in facts.source_kinds.items())
+    sources = sources_text(facts)
+    if stats.source_duration_s:
+        sources += f"; {_duration(stats.source_duration_s)} of video"
     mean_bytes = stats.num_bytes / max(counts.total, 1)
     largest = ", ".join(f"{item.label} ({item.counts.total:,})" for item in stats.classes[:10])
     rest = f" and {stats.num_classes - 10:,} more" if stats.num_classes > 10 else ""
@@ -129,11 +121,37 @@ def _holdings(stats: DatasetStats, facts: CardFacts) -> str:
              + (f"; {stats.reviews.total:,} of them decided by hand" if stats.reviews.total else "")),
             ("Classes", f"{stats.num_classes:,}: {largest}{rest}"),
             ("Frames", f"{stats.num_frames:,}, of them {stats.num_registered:,} with a camera"),
-            ("Sources", f"{kinds}; {stats.source_duration_s / 3600:,.1f} hours of video"),
+            ("Sources", sources),
             ("Size", f"{size_text(stats.num_bytes)}, {size_text(mean_bytes)} a sequence"),
-            ("Of each", "stills, cameras (COLMAP), masks, depth with confidence, a point cloud, scores"),
+            ("Parts", parts_text(facts.making)),
         )
     )  # fmt: skip
+
+
+def sources_text(facts: CardFacts) -> str:
+    """Say how many videos and sets of photos the sequences come from."""
+    words = {"video": "video", "photos": "set"}
+    ends = {"photos": " of photos"}
+    return (
+        listed(
+            [
+                counted(count, words.get(kind, kind)) + ends.get(kind, "")
+                for kind, count in facts.source_kinds.items()
+            ]
+        )
+        or "none"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:,.0f} seconds"
+    return f"{seconds / 60:,.0f} minutes" if seconds < 7200 else f"{seconds / 3600:,.1f} hours"
+
+
+def _made(facts: CardFacts) -> str:
+    rows = steps(facts.making)
+    return _rows(rows) if rows else "<p>No sequence has any images yet.</p>"
 
 
 def _licence(facts: CardFacts, description: Mapping[str, Any]) -> str:
@@ -151,7 +169,13 @@ def _licence(facts: CardFacts, description: Mapping[str, Any]) -> str:
 def _splits(facts: CardFacts) -> str:
     if not facts.splits:
         return "<p>None yet; <code>walkaround splits</code> divides by object, class by class.</p>"
-    return _rows(tuple((name, f"{count:,} sequences") for name, count in facts.splits.items()))
+    rows = _rows(tuple((name, counted(count, "sequence")) for name, count in facts.splits.items()))
+    if not facts.num_out_of_splits:
+        return rows
+    return (
+        f"{rows}<p>The files name {facts.num_out_of_splits:,} more, rejected by hand since or gone;"
+        " <code>walkaround splits</code> takes them out.</p>"
+    )
 
 
 def _options(description: Mapping[str, Any]) -> str:
@@ -159,7 +183,7 @@ def _options(description: Mapping[str, Any]) -> str:
     return folded_json("Options of the first build", options) if options else ""
 
 
-def known_limits(stats: DatasetStats) -> tuple[str, ...]:
+def known_limits(stats: DatasetStats, making: Making) -> tuple[str, ...]:
     """Return what whoever uses the dataset should know, in sentences."""
     total = max(stats.counts.total, 1)
     seen = (
@@ -167,7 +191,7 @@ def known_limits(stats: DatasetStats) -> tuple[str, ...]:
         for item in stats.reasons
         if item.verdict == "warn" and item.text
     )
-    return (*_LIMITS, *seen)
+    return (*limits(making), *seen)
 
 
 def _list(texts: tuple[str, ...]) -> str:

@@ -21,7 +21,8 @@ from walkaround.dataset.exchange.jsonld import (
 from walkaround.dataset.exchange.rows import Column
 from walkaround.dataset.rows import CATALOG_COLUMNS, CATALOG_NAME
 from walkaround.dataset.stats import DatasetStats
-from walkaround.site.card import MADE, CardFacts, known_limits
+from walkaround.site.card import CardFacts, known_limits, sources_text
+from walkaround.site.making import counted, listed, steps
 
 _TEXTS = {
     "class_label": "Folder of the class.",
@@ -70,19 +71,22 @@ def croissant(
         The way from there to the files of the dataset; empty when they do not lie at a fixed place.
     """
     counts = stats.counts
+    parts = listed(list(facts.making.parts))
     holds = (
-        "Multi-view images of objects with cameras, masks, depth and point clouds:"
-        f" {counts.total:,} sequences of {stats.num_classes:,} classes, {counts.accepted:,} of them accepted;"
-        f" {stats.num_frames:,} frames."
+        f"Multi-view images of objects{' with ' + parts if parts else ''}:"
+        f" {counted(counts.total, 'sequence')} of {counted(stats.num_classes, 'class', 'classes')},"
+        f" {counts.accepted:,} of them accepted; {counted(stats.num_frames, 'frame')}."
     )
     taken = {there: description[here] for here, there in _TAKEN.items() if description.get(here)}
     files = [file_object(CATALOG_NAME, root / CATALOG_NAME, catalogue, "application/x-parquet")]
     tables = [record_set("sequences", CATALOG_NAME, _columns(), ("class_label", "instance_id"))]
+    there = {*facts.making.parts, *(["images"] if facts.making.num_stills else [])}
     if way_to_root:
         files += [_split_file(root, way_to_root, split) for split in facts.splits]
         files += [
             file_set(kind, way_to_root + pattern, media, text)
             for kind, (pattern, media, text) in FILE_SETS.items()
+            if kind in there
         ]
     if facts.splits:
         tables.append(_splits(facts.splits))
@@ -96,9 +100,9 @@ def croissant(
         "version": "1.0.0",
         "citeAs": name,
         **taken,
-        "rai:dataCollection": "Videos and photos of objects, filmed while walking around them.",
-        "rai:dataPreprocessingProtocol": [f"{what}: {how}" for what, how in MADE],
-        "rai:dataLimitations": list(known_limits(stats)),
+        "rai:dataCollection": f"{sources_text(facts)}, of objects.",
+        "rai:dataPreprocessingProtocol": [f"{what}: {how}" for what, how in steps(facts.making)],
+        "rai:dataLimitations": list(known_limits(stats, facts.making)),
         "distribution": files,
         "recordSet": tables,
     }

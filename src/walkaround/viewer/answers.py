@@ -44,9 +44,8 @@ def send_image(content: Content, query: Mapping[str, str]) -> Response:
 def send_poster(content: Content, level: Level | None, query: Mapping[str, str]) -> Response:
     """Send a first picture of the scene, as large as the 3-D view."""
     width, height = (int(min(max(_number(query, side), 16), MAX_PX)) for side in ("width", "height"))
-    return Response(
-        body=encode_jpeg(draw_poster(content, level, (width, height)), 85), content_type="image/jpeg"
-    )
+    picture = draw_poster(content, level, (width, height), dark=query.get("dark") == "1")
+    return Response(body=encode_jpeg(picture, 85), content_type="image/jpeg")
 
 
 def describe_pair(content: Content, query: Mapping[str, str]) -> Response:

@@ -14,6 +14,7 @@ from walkaround.errors import FormatError
 from walkaround.quality.rules import RULES_BY_CODE
 from walkaround.types import BoolArray, FloatArray, Frame, IntArray, PointCloud, SparseModel, View
 from walkaround.viewer.hull import carve, mesh_of
+from walkaround.viewer.lacking import Lacking, find_lacking
 from walkaround.viewer.pairs import read_observations
 from walkaround.viewer.pictures import Picture, read_picture
 from walkaround.viewer.world import Arc, Surroundings, arc_of, surroundings, surroundings_of_points, upright
@@ -25,11 +26,14 @@ _KEPT_PICTURES = 8
 
 
 class Content:
-    """A scene as the viewer sees it. A broken part is left out and named in :attr:`problems`."""
+    """A scene as the viewer sees it. What is broken or missing is left out and named in :attr:`problems`."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.problems: list[str] = []
+        self.lacking = self._tried(lambda: find_lacking(scene), Lacking())
+        for problem in self.lacking.problems:
+            self.note(problem)
         self.picture = lru_cache(maxsize=_KEPT_PICTURES)(self._picture)
 
     @cached_property
@@ -136,11 +140,25 @@ class Content:
             lines.append(f"{self.arc.covered_deg:.0f}° of the circle covered")
         return lines
 
+    def caption(self, number: int) -> str:
+        """Return what stands below a frame, in Markdown: its name, its time, whether it lacks a camera."""
+        frame = self.frames[number]
+        said = [frame.image]
+        if frame.timestamp_s is not None:
+            said.append(f"{frame.timestamp_s:.2f} s")
+        if frame.image not in self.view_of:
+            said.append("**no camera**")
+        return " · ".join(said)
+
+    def note(self, problem: str) -> None:
+        """Add to the problems, once."""
+        if problem not in self.problems:
+            logger.warning("%s", problem)
+            self.problems.append(problem)
+
     def _tried(self, read: Callable[[], _T], otherwise: _T) -> _T:
         try:
             return read()
         except FormatError as error:
-            if str(error) not in self.problems:
-                logger.warning("%s", error)
-                self.problems.append(str(error))
+            self.note(str(error))
             return otherwise

@@ -10,6 +10,7 @@ import numpy as np
 
 from walkaround.types import FloatArray, View
 from walkaround.viewer.drawing import quaternion, triple
+from walkaround.viewer.link import Eye, carried_over
 from walkaround.viewer.world import Surroundings, depth_of, fov_to_see_all
 
 if TYPE_CHECKING:
@@ -36,15 +37,33 @@ def home_position(around: Surroundings, aspect: float) -> FloatArray:
     return np.asarray(around.centre + distance * direction / np.linalg.norm(direction))
 
 
-def look_at_all(client: viser.ClientHandle, around: Surroundings) -> None:
-    """Put the eye where it sees everything, upright."""
+def look_at_all(
+    client: viser.ClientHandle,
+    around: Surroundings,
+    *,
+    leader: Surroundings | None = None,
+    aspect: float | None = None,
+) -> None:
+    """Put the eye where it sees everything, upright.
+
+    Parameters
+    ----------
+    leader
+        What is shown beside it and begins at its own side; None of a view that stands alone or leads.
+    aspect
+        Width over height of the narrowest view that shares the eye; None is the browser's own.
+    """
+    leader = leader or around
+    position = home_position(leader, client.camera.aspect if aspect is None else aspect)
+    home = Eye(position=position, look_at=leader.centre, up=leader.up, fov=HOME_FOV)
+    eye = carried_over(home, leader, around)
     with client.atomic():
         camera = client.camera
         camera.near, camera.far = 0.005 * around.radius, 200 * around.radius
-        camera.fov = HOME_FOV
-        camera.up_direction = around.up
-        camera.position = home_position(around, camera.aspect)
-        camera.look_at = around.centre
+        camera.fov = eye.fov
+        camera.up_direction = eye.up
+        camera.position = eye.position
+        camera.look_at = eye.look_at
 
 
 def fly_to(client: viser.ClientHandle, view: View, around: Surroundings) -> None:

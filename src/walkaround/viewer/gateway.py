@@ -8,6 +8,7 @@ cookie stands for it.
 
 from __future__ import annotations
 
+import errno
 import hmac
 import ipaddress
 import secrets
@@ -116,11 +117,7 @@ class Gateway:
         try:
             self._server = _server_class(host)((host.strip("[]"), port), _Handler)
         except (OSError, OverflowError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UsageError(
-                f"{host} port {port} cannot be listened on ({reason}). Choose another with --port;"
-                " 0 takes any free one."
-            ) from error
+            raise UsageError(_not_listening(host, port, error)) from error
         self._server.gateway = self  # type: ignore[attr-defined]
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, name="gateway", daemon=True)
@@ -130,6 +127,18 @@ class Gateway:
         """Listen no more."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def _not_listening(host: str, port: int, error: OSError | OverflowError) -> str:
+    """Say why an address cannot be listened on: the host is not of this machine, or the port is not free."""
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    if isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+        return (
+            f"--host {host} is no address of this machine ({reason}). Give one that it has, 127.0.0.1 for"
+            " this machine alone or 0.0.0.0 for all its networks."
+        )
+    remedy = "Choose another with --port; 0 takes any free one."
+    return f"{host} port {port} cannot be listened on ({reason}). {remedy}"
 
 
 def allowed_host(header: str, *, local_only: bool) -> bool:

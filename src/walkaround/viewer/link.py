@@ -81,11 +81,12 @@ class Link:
         self._lock = threading.Lock()
         for side, window in enumerate(self._windows):
             window.on_eye = partial(self._follow, side)
+            window.beside, window.leads = self._windows[1 - side], side == 0
 
     def end(self) -> None:
         """Let each go its own way."""
         for window in self._windows:
-            window.on_eye = None
+            window.on_eye = window.beside = None
 
     def _follow(self, side: int, camera: viser.CameraHandle) -> None:
         source, target = self._windows[side], self._windows[1 - side]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import viser
 
 _BLANK = np.full((9, 16, 3), 235, np.uint8)
-_MOST_PROBLEMS = 4
+_MOST_PROBLEMS = 16
 BUDGETS = (60_000, 180_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
 
 

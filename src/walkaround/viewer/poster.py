@@ -15,10 +15,13 @@ from walkaround.viewer.drawing import CAMERA, CAMERA_SIZE, COVERED, MISSING
 from walkaround.viewer.flight import HOME_FOV, home_position
 
 MAX_PX = 2000
+_DARK = 20
 
 
-def draw_poster(content: Content, level: Level | None, size_wh: tuple[int, int]) -> ByteArray:
-    """Return (h, w, 3) sRGB on white.
+def draw_poster(
+    content: Content, level: Level | None, size_wh: tuple[int, int], *, dark: bool = False
+) -> ByteArray:
+    """Return (h, w, 3) sRGB on white, or on the dark of viser's canvas.
 
     Parameters
     ----------
@@ -26,7 +29,7 @@ def draw_poster(content: Content, level: Level | None, size_wh: tuple[int, int])
         The first points of the cloud; None without a cloud.
     """
     width, height = size_wh
-    image = np.full((height, width, 3), 255, np.uint8)
+    image = np.full((height, width, 3), _DARK if dark else 255, np.uint8)
     eye = _eye(content, width / height)
     focal = height / 2 / np.tan(HOME_FOV / 2)
     if content.arc is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from walkaround.dataset.readers import Dataset, Scene
+from walkaround.dataset.rows import is_without_sequences, nothing_built
 from walkaround.errors import FormatError, UsageError, WalkaroundError
 from walkaround.viewer.answers import (
     as_json,
@@ -71,6 +72,7 @@ class Session:
         self.other: Window | None = None
         """The view at the right; made when it is first wanted."""
         self._link: Link | None = None
+        self._is_dark = False
         self._lock = threading.Lock()
         self.token = None if is_loopback(host) else secrets.token_urlsafe(18)
         try:
@@ -105,6 +107,7 @@ class Session:
         with self._lock:
             if self.other is None:
                 self.other = Window(has_folded_panel=True)
+                self.other.set_theme(dark=self._is_dark)
             return self.other
 
     @property
@@ -139,6 +142,8 @@ class Session:
                 if window is not None:
                     window.draws_with(software=software)
             return as_json({"budget": self.window.panel.settings.budget if self.window.content else None})
+        if (request.method, request.path) == ("POST", "/api/theme"):
+            return self._set_theme(dark=b'"dark":true' in request.body.replace(b" ", b""))
         if request.path == "/api/compare":
             content = self.other.content if self.other is not None and self._link is not None else None
             return as_json(
@@ -157,6 +162,14 @@ class Session:
             if request.path in _ANSWERS:
                 return _ANSWERS[request.path](content, request.query)
         return Response(body=b"There is no such page.", status=404)
+
+    def _set_theme(self, *, dark: bool) -> Response:
+        """Draw on dark where the browser's system is dark; all browsers at one viewer see the same."""
+        self._is_dark = dark
+        for window in (self.window, self.other):
+            if window is not None:
+                window.set_theme(dark=dark)
+        return as_json({"dark": dark})
 
     def close(self) -> None:
         """End the servers."""
@@ -206,6 +219,8 @@ def open_session(
 def _open_dataset(root: Path) -> Dataset:
     if not root.exists():
         raise FormatError(f"{root} does not exist. Name a sequence's folder or the folder of a dataset.")
+    if is_without_sequences(root):
+        raise FormatError(nothing_built(root))
     return Dataset(root, statuses=None)
 
 

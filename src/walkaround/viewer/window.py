@@ -42,7 +42,7 @@ class Window:
 
         with contextlib.redirect_stdout(io.StringIO()):  # viser prints addresses that are not ours
             self.server = viser.ViserServer(host=hidden_address(), port=0, verbose=False)
-        self.server.gui.configure_theme(show_logo=False, show_share_button=False)
+        self.set_theme(dark=False)
         # viser's own light (an environment map, shadows) costs a browser more than a first picture of points
         self.server.scene.configure_environment_map(None)
         self.server.scene.configure_default_lights(cast_shadow=False)
@@ -53,6 +53,9 @@ class Window:
         self.number = 0
         self.on_eye: Callable[[viser.CameraHandle], None] | None = None
         """Called when a browser's eye has moved."""
+        self.beside: Window | None = None
+        """The view whose eye moves with this one's."""
+        self.leads = True
         self.detail: Detail | None = None
         """The dense points; None before the first scene."""
         self._drawn_in_software: bool | None = None
@@ -71,6 +74,10 @@ class Window:
         if self._panel is None:
             raise RuntimeError("no scene is shown yet")
         return self._panel
+
+    def set_theme(self, *, dark: bool) -> None:
+        """Draw on dark or on white."""
+        self.server.gui.configure_theme(dark_mode=dark, show_logo=False, show_share_button=False)
 
     def close(self) -> None:
         """End the server."""
@@ -172,7 +179,8 @@ class Window:
             try:
                 small = thumbnail(content.scene, image)
             except FormatError as error:
-                content.problems.append(str(error))
+                if f"images/{image}" not in content.lacking.paths:  # those are named already
+                    content.note(str(error))
                 continue
             with self._lock:
                 if self._generation != generation:
@@ -214,10 +222,13 @@ class Window:
             picture = content.picture(image)
         except FormatError as error:
             self.panel.caption.content = str(error)
+            if f"images/{image}" not in content.lacking.paths:
+                content.note(str(error))
+                self.panel.write(content)
             return
         painted = laid_over(picture, mask_opacity=self.panel.mask.value, depth_opacity=self.panel.depth.value)
         self.panel.image.image = painted
-        self.panel.caption.content = _caption(content, self.number)
+        self.panel.caption.content = content.caption(self.number)
         with self._lock:
             if self._behind is not None:
                 self._behind.visible = self.panel.behind.value
@@ -294,7 +305,7 @@ class Window:
         if self.content is not None:
             for one in self._clients(client):
                 self._hide_behind()
-                look_at_all(one, self.content.around)
+                self._look_at_all(one)
 
     def screenshot(self, client: viser.ClientHandle | None) -> None:
         """Send the browser a picture of the 3-D view."""
@@ -313,8 +324,18 @@ class Window:
         client.camera.on_update(self._camera_moved)
         if self.detail is not None:
             self.detail.browser_came()
-        if self.content is not None:
-            look_at_all(client, self.content.around)
+        self._look_at_all(client)
+
+    def _look_at_all(self, client: viser.ClientHandle) -> None:
+        """Look at everything; beside another view, from the side that the first of the two begins at."""
+        if self.content is None:
+            return
+        beside, leader, clients = self.beside, self.content.around, self._clients(None)
+        if beside is not None and beside.content is not None:
+            leader = leader if self.leads else beside.content.around
+            clients += beside.server.get_clients().values()
+        aspect = min(one.camera.aspect for one in (client, *clients))
+        look_at_all(client, self.content.around, leader=leader, aspect=aspect)
 
     def eye_is_near(self, eye: Eye, tolerance: float) -> bool:
         """True when all browsers look from there already, within a share of the cameras' distance."""
@@ -380,13 +401,3 @@ class Window:
             self._arrived = True
         elif distance > 0.05 and self._arrived:
             self._hide_behind()
-
-
-def _caption(content: Content, number: int) -> str:
-    frame = content.frames[number]
-    said = [frame.image]
-    if frame.timestamp_s is not None:
-        said.append(f"{frame.timestamp_s:.2f} s")
-    if frame.image not in content.view_of:
-        said.append("**no camera**")
-    return " · ".join(said)

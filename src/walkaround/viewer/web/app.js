@@ -62,10 +62,11 @@ async function open() {
     $("nothing").hidden = hasScene;
     $("view").hidden = !hasScene;
     if (!hasScene) return;
+    const other = await ask("/api/compare");
+    $("end-compare").hidden = !choices.list;
+    showBeside(other); // before the 3-D view, which is then framed for the room that is left
     begin(tell);
     if (!choices.list) describe(await ask("/api/scene"));
-    $("end-compare").hidden = !choices.list;
-    showBeside(await ask("/api/compare"));
   } catch (error) {
     say(error.message);
   }

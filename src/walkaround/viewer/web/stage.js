@@ -10,7 +10,11 @@ const painted = () => new Promise((done) => requestAnimationFrame(() => requestA
 const PANEL_PX = 324; // viser's controls, docked at the right unless the view is narrow
 const NARROW_PX = 576;
 
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
 export async function begin(tell) {
+  await tell("/api/theme", { dark: dark.matches });
+  dark.addEventListener("change", () => tell("/api/theme", { dark: dark.matches }));
   await Promise.race([hang(), pause(1500)]);
   view.src = "/3d/";
   const gl = await context();
@@ -34,7 +38,7 @@ function hang() {
       painted().then(done);
     };
     poster.onerror = done;
-    poster.src = `/api/poster?${new URLSearchParams({ width, height })}`;
+    poster.src = `/api/poster?${new URLSearchParams({ width, height, dark: Number(dark.matches) })}`;
   });
 }
 
