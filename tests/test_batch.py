@@ -566,6 +566,8 @@ def test_status_lists_what_has_no_sequence(
         assert main([command, root]) == 2
         said = capsys.readouterr().err
         assert f"{root} holds no sequences" in said and f"walkaround status {root} --captures" in said
+    assert main(["export", root, "--to", "nerfstudio", "--out", str(tmp_path / "out")]) == 2
+    assert f"{root} holds no sequences" in capsys.readouterr().err
     assert main(["status", root]) == 0
     assert "3 rejected without a sequence; --captures" in capsys.readouterr().out
     assert main(["status", root, "--captures", str(tree)]) == 0

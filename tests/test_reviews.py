@@ -223,6 +223,7 @@ def test_the_list_follows_other_viewers_and_builds(ours: Path) -> None:
     total = first.page(Filter(), 0)["total"]
     shutil.rmtree(ours / "mug" / "bbbb")
     rebuild_catalog(ours)
+    assert sum(count for _, _, count in second.choices()["classes"]) == total - 1, "asked for before the list"
     assert first.page(Filter(), 0)["total"] == total - 1
     with pytest.raises(UsageError, match="bbbb"):
         first.scene("mug/bbbb")

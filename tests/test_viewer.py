@@ -27,6 +27,7 @@ from tests.released import write_mvimgnet, write_mvpnet
 from tests.test_dataset import RECORD
 from walkaround.cli import main
 from walkaround.dataset.readers import Scene
+from walkaround.dataset.readers.place import open_folder
 from walkaround.dataset.schema import StageRecord, write_record
 from walkaround.errors import FormatError, UsageError
 from walkaround.geometry import project, transform_points
@@ -271,6 +272,11 @@ def test_all_that_is_missing_is_named(tmp_path: Path, caplog: pytest.LogCaptureF
     shutil.rmtree(folder)
     (problem,) = Content(Scene(class_label="Tasse", instance_id="0123456789ab", files=scene.files)).problems
     assert f"{folder} is gone or empty" in problem
+
+
+def test_a_sequence_near_the_top() -> None:
+    """/tmp/mug: there is no place beside the top of the file system where masks or repairs could lie."""
+    assert open_folder(Path(Path.cwd().anchor, "nothing", "here")).repaired == ()
 
 
 def test_nothing_to_show(tmp_path: Path) -> None:

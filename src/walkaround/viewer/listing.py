@@ -129,6 +129,7 @@ class Listing:
 
     def choices(self) -> dict[str, Any]:
         """Return what can be filtered by: classes (label, name, count), statuses, reasons, scores' names."""
+        self._refresh()
         with self._lock:
             classes = self._database.execute(
                 "SELECT class_label, any_value(class_name), count(*) FROM scenes GROUP BY ALL ORDER BY 1"

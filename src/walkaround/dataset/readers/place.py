@@ -23,6 +23,8 @@ def open_folder(folder: Path) -> Scene:
     folder = folder.resolve()
     root, key = folder.parent.parent, Path(folder.parent.name, folder.name)
     files: SceneFiles = FolderFiles(folder)
+    if not root.name:  # beside the top of the file system nothing lies
+        return Scene(class_label=folder.parent.name, instance_id=folder.name, files=files)
     if not (folder / "masks").is_dir():
         tree = find_mask_tree(root)
         if tree is not None and (tree / key).is_dir():

@@ -303,6 +303,10 @@ def _class_key(label: str) -> tuple[int, int, str]:
 
 
 def _nothing(root: Path) -> FormatError:
+    from walkaround.dataset.rows import is_without_sequences, nothing_built
+
+    if is_without_sequences(root):
+        return FormatError(nothing_built(root))
     if root.is_dir():
         for path in (path for pattern in ("*", "*/*", "*/*/*") for path in root.glob(pattern)):
             if path.suffix.lower() in PICKLE_SUFFIXES:
