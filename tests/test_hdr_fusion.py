@@ -147,3 +147,15 @@ def test_a_window_is_odd_and_of_one_size() -> None:
     small = Exposed(image=frames[0].image[:20], exposure=1.0)
     with pytest.raises(InputError, match="of 2 sizes"):
         make_fusion(RESPONSE)([frames[0], frames[1], small])
+
+
+@pytest.mark.parametrize("leftover", [0, 1, 2])
+def test_what_is_left_of_saturated_pixels_gives_no_colour(leftover: int) -> None:
+    """The short reference is grey; in the long frames a codec left one channel below white."""
+    grey = np.full((64, 96, 3), (0.4 ** (1 / GAMMA)), np.float32)
+    white = np.ones_like(grey)
+    white[20:40, 30:60, leftover] = 0.85
+    window = [Exposed(image=image, exposure=e) for image, e in ((white, 16.0), (grey, 1.0), (white, 16.0))]
+    radiance = make_fusion(RESPONSE)(window).radiance
+    chroma = (radiance.max(axis=2) - radiance.min(axis=2)) / radiance.max(axis=2)
+    assert chroma.max() < 0.05, "the reference knows its colour"

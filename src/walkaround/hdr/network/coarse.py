@@ -22,6 +22,7 @@ from walkaround.hdr.network.tensors import (
     radiance_of,
     recorded,
     trust_of,
+    unclipped,
     warp,
 )
 
@@ -160,6 +161,7 @@ def gather_candidates(windows: Windows, motion: Tensor) -> Candidates:
     trust = trust_of(images)
     floor = _LEAST_TRUST * (times == times.amin(dim=1, keepdim=True)).float()
     weights = precision_of(images, times) * torch.maximum(trust, floor) * agreement
+    weights = torch.where(times > times[:, :1], weights * unclipped(images), weights)
     prior = torch.log(weights / times.amax(dim=1, keepdim=True).square() + 1e-7)
     still = _UNWARPED - (_smoothed(difference[:, count:]) / _TOLERANCE).square().clamp(max=16.0)
     prior = torch.cat([prior[:, :count], prior[:, count:] + still], dim=1)

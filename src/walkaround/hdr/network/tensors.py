@@ -82,6 +82,12 @@ def recorded(radiance: Tensor, exposure: Tensor) -> Tensor:
     return (radiance * exposure).clamp(1e-6, 1.0) ** (1.0 / GAMMA)
 
 
+def unclipped(images: Tensor) -> Tensor:  # (B, K, 3, H, W) -> (B, K, 1, H, W)
+    """Return 0 where a pixel or one beside it saturates in any channel, else 1 (as in the fusion)."""
+    highest = torch.nn.functional.max_pool2d(images.amax(dim=2), 3, stride=1, padding=1)
+    return trust_of(highest)[:, :, None]
+
+
 def trust_of(image: Tensor) -> Tensor:
     """Return 1 where a value tells the light, 0 at saturation, smooth between (as in the fusion)."""
     t = ((image - 0.90) / 0.085).clamp(0.0, 1.0)
