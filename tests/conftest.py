@@ -13,7 +13,7 @@ import pytest
 
 from tests import fakes
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; what it starts would inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
