@@ -38,6 +38,7 @@ from walkaround.hdr.clip import Exposed, Fused, FuseWindow
 from walkaround.hdr.exposures import find_exposures
 from walkaround.hdr.fusion import make_fusion, naive_merge
 from walkaround.hdr.metrics.curves import mu_law
+from walkaround.hdr.metrics.fidelity import psnr
 from walkaround.hdr.response import known_response
 from walkaround.hdr.synthesis import (
     CameraOptions,
@@ -196,8 +197,7 @@ def exposure_error(clip: Clip) -> float:
 
 def psnr_mu(result: Float32Array, truth: Float32Array) -> float:
     """PSNR in dB of the mu-law, radiance cut at 1."""
-    gap = mu_law(np.clip(result, 0, 1)) - mu_law(np.clip(truth, 0, 1))
-    return float(-10 * np.log10(np.mean(np.square(gap)) + 1e-15))
+    return psnr(mu_law(np.clip(result, 0, 1)), mu_law(np.clip(truth, 0, 1)), 1.0)
 
 
 def measure_one(width: int, height: int, count: int, repeat: int) -> None:

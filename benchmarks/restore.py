@@ -14,7 +14,6 @@ depth of the bunny in blobs and fills it. ``paper`` lets the network of the pape
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from walkaround.restore.denoise import denoise_by_pairs
 from walkaround.restore.depth import complete_depth
 from walkaround.restore.inpaint import fill_hole, inpaint_by_pairs
 from walkaround.restore.jpeg import read_tables
+from walkaround.restore.measure import psnr_db
 from walkaround.restore.operators import Convolution, Downsample, Identity, gaussian_kernel, motion_kernel
 from walkaround.restore.options import PairsOptions, PriorOptions
 from walkaround.restore.picture import read_picture
@@ -145,10 +145,9 @@ def pictures(arguments: Arguments) -> list[Path]:
 
 def psnr(image: Float32Array, truth: Float32Array, *, grey: bool = False) -> float:
     """Return dB; of luminance with ``grey``."""
-    image = np.clip(image, 0, 1)
     if grey:
-        image, truth = (to_array(luminance(to_tensor(a))) for a in (image, truth))
-    return round(-10 * math.log10(float(np.square(image.astype(np.float64) - truth).mean())), 3)
+        image, truth = (to_array(luminance(to_tensor(a))) for a in (np.clip(image, 0, 1), truth))
+    return psnr_db(image, truth)
 
 
 def middle(image: Float32Array, side: int) -> Float32Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -11,10 +12,14 @@ torch = pytest.importorskip("torch")
 
 from walkaround.restore.operators import Convolution, Identity, Mask, gaussian_kernel  # noqa: E402
 from walkaround.restore.options import PriorOptions  # noqa: E402
-from walkaround.restore.solver import Step, psnr, solve_prior  # noqa: E402
+from walkaround.restore.solver import Step, solve_prior  # noqa: E402
 from walkaround.restore.stopping import Rollback, WindowedVariance  # noqa: E402
 
 QUICK = PriorOptions(generator="swift", iterations=10, average=0.9, window=10, patience=0)
+
+
+def psnr(picture: torch.Tensor, truth: torch.Tensor) -> float:
+    return -10 * math.log10(float((picture.clamp(0, 1) - truth).double().square().mean()))
 
 
 def scene(size: int = 64) -> torch.Tensor:  # (1, 3, size, size)

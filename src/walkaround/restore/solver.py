@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,9 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from walkaround.restore.generators import build_generator
+from walkaround.restore.measure import psnr_db
 from walkaround.restore.operators import Operator
 from walkaround.restore.options import PriorOptions
 from walkaround.restore.stopping import Rollback, WindowedVariance
+from walkaround.restore.tensors import to_array
 
 logger = logging.getLogger(__name__)
 
@@ -72,12 +73,6 @@ class Solved:
     """Whose average was taken, of the last restart."""
     rollbacks: int
     log: tuple[LogEntry, ...] = field(repr=False)
-
-
-def psnr(picture: Tensor, truth: Tensor) -> float:
-    """Return the peak signal-to-noise ratio in dB, of 0..1, clipped as a file would."""
-    error = float((picture.detach().clamp(0, 1) - truth).double().square().mean())
-    return -10 * math.log10(max(error, 1e-12))
 
 
 def solve_prior(
@@ -195,7 +190,7 @@ class _Run:
             if rule.update(output):
                 best = (iteration, averaged.clone())
             if iteration % every == 0:
-                known = None if truth is None else psnr(averaged, truth.to(averaged))
+                known = None if truth is None else psnr_db(to_array(averaged), to_array(truth))
                 cpu_s = time.process_time() - began
                 log.append(LogEntry(iteration=iteration, cpu_s=cpu_s, loss=value, psnr=known))
                 share = iteration / self.iterations

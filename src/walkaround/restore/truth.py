@@ -12,6 +12,7 @@ import numpy as np
 
 from walkaround.errors import UsageError
 from walkaround.io.image import read_file
+from walkaround.restore.measure import psnr_db
 from walkaround.restore.options import RestoreOptions, Task
 from walkaround.restore.picture import Picture, decode_picture
 from walkaround.restore.progress import Told
@@ -59,12 +60,6 @@ class Log:
             self.seconds += time.perf_counter() - wall
             self.cpu_seconds += time.process_time() - cpu
         self.lines.append(line)
-
-
-def psnr_db(image: Float32Array, clean: Float32Array) -> float:
-    """Return the peak signal-to-noise ratio of 0..1, clipped as a file would."""
-    error = np.clip(image, 0, 1).astype(np.float64) - clean
-    return round(float(-10 * np.log10(max(float(np.square(error).mean()), 1e-12))), 3)
 
 
 def read_truth(path: Path, picture: Picture, task: Task, options: RestoreOptions) -> Truth:
