@@ -19,7 +19,7 @@ class ClassifyRecipe(Recipe):
     """A dataset: one of ours, or MVImgNet's; None renders a miniature (`walkaround simulate-dataset`)."""
     classes: int = 10
     """Classes of the rendered miniature."""
-    instances: int = 16
+    instances: int = 24
     """Objects a class of the rendered miniature."""
     views: int = 12
     """Views an object of the rendered miniature."""
@@ -37,7 +37,7 @@ class ClassifyRecipe(Recipe):
     """Images that an object gives besides its canonical view, in every arm but the baseline."""
     gap_deg: float = 45.0
     """MVI-Gap: least difference in azimuth between the images of an object, as far as its views allow."""
-    steps: int = 600
+    steps: int = 900
     """Training steps, the same for every arm."""
     batch: int = 32
     """Images a step."""
