@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STUDIES: dict[str, str] = {
     "classify": "walkaround.studies.classify.study:ClassifyStudy",
+    "contrast": "walkaround.studies.contrast.study:ContrastStudy",
     "cloud": "walkaround.studies.clouds.study:CloudStudy",
 }
 """Name -> ``module:Class`` of the study, loaded when it is chosen."""

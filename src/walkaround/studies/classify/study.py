@@ -109,7 +109,7 @@ class ClassifyStudy:
         network.load_state_dict(load_result(job.folder / "network.pt", job.device))
         rows = np.flatnonzero(~store.views.is_train)
         logits = outputs(network, store.images, rows, job.device)
-        return measure(store.views, rows, softmax(logits, axis=1))
+        return measure(store.views, rows, softmax(logits.astype(np.float64), axis=1))
 
 
 def rate_share(number: int, steps: int) -> float:

@@ -87,7 +87,7 @@ def outputs(network: Any, images: ByteArray, rows: IntArray, device: str, *, bat
         for start in range(0, len(rows), batch):
             part = np.ascontiguousarray(images[rows[start : start + batch]])
             given = network(normalised(torch.from_numpy(part).to(device).float() / 255))
-            parts.append(given.double().cpu().numpy())
+            parts.append(given.float().cpu().numpy())
     return np.concatenate(parts)
 
 
