@@ -24,7 +24,7 @@ class ContrastRecipe(ViewsRecipe):
     """Arm view-near: difference in azimuth between the two views of a pair, as nearly as there are views."""
     far_deg: float = 90.0
     """The same of the arm view-far."""
-    steps: int = 1000
+    steps: int = 800
     """Training steps, the same for every arm."""
     batch: int = 64
     """Pairs a step."""

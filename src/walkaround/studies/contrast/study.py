@@ -25,7 +25,7 @@ from walkaround.studies.views.rows import Views
 from walkaround.types import IntArray, Progress
 
 _SOURCE = "our reading of arXiv:2303.06042, view-consistent image understanding"
-_PAPER = "its numbers are of ImageNet and MVImgNet and not comparable"
+_PAPER = "claimed in words as we read them; its numbers are not quoted here"
 
 
 class ContrastStudy:

@@ -93,7 +93,7 @@ def _simulate(recipe: ViewsRecipe, root: Path, progress: Progress) -> None:
         classes=recipe.classes,
         instances=recipe.instances,
         views=recipe.views,
-        size=max(32, recipe.size_px * 3 // 2 // 2 * 2),
+        size=max(96, recipe.size_px * 3 // 2 // 2 * 2),  # the same images for all small networks
     )
     simulate_dataset(root, options=options, workers=recipe.threads, progress=progress)
 
