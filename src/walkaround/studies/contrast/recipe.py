@@ -29,7 +29,7 @@ class ContrastRecipe(ViewsRecipe):
     batch: int = 64
     """Pairs a step."""
     groups: int = 2
-    """Parts of a batch, each normalised by itself, keys in another order than queries (see moco.py)."""
+    """Parts of a batch, each normalised by itself; keys are shuffled over them, so that this tells nothing."""
     queue: int = 256
     """Keys kept as negatives; a multiple of the batch."""
     momentum: float = 0.99
