@@ -29,7 +29,7 @@ class ContrastRecipe(ViewsRecipe):
     batch: int = 64
     """Pairs a step."""
     groups: int = 2
-    """Parts of a batch, each normalised by itself; keys are shuffled over them, so that this tells nothing."""
+    """Parts of a batch, each normalised by itself; keys are shuffled over them, as MoCo does over GPUs."""
     queue: int = 256
     """Keys kept as negatives; a multiple of the batch."""
     momentum: float = 0.99
