@@ -75,6 +75,9 @@ def test_partners_are_at_the_gap() -> None:
         assert np.allclose(apart, gap) or (gap == 180 and np.allclose(apart[:, 0], 180))
         if gap < 180:
             assert (found[:, 0] != found[:, 1]).all(), "one to each side"
+    assert (partners(views, rows, 10.0) != rows[:, None]).all(), (
+        "never itself, though it is nearer to 10 degrees"
+    )
 
 
 def test_partners_of_arcs_and_of_rows_in_any_order() -> None:
@@ -171,7 +174,7 @@ def test_momentum_and_queue() -> None:
     assert torch.allclose(model.queue.norm(dim=1), torch.ones(12), atol=1e-5)
     for _ in range(2):
         model(images, images, order)
-    assert int(model.place) == 0, "the oldest keys are next"
+    assert (model.queue != old).any(dim=1).all() and int(model.place) == 0, "full; the oldest are next"
 
 
 def test_keys_are_normalised_in_other_company_than_queries() -> None:
