@@ -16,7 +16,7 @@ class ContrastRecipe(ViewsRecipe):
 
     study: ClassVar[str] = "contrast"
 
-    size_px: int = 48
+    size_px: int = 32
     """Side of the images that the network sees."""
     network: str = "small_resnet"
     """resnet50 or small_resnet."""
