@@ -13,7 +13,8 @@ from walkaround.restore.classical import estimate_sigma
 from walkaround.restore.deblur import deblur_by_pairs, estimate_kernel
 from walkaround.restore.dejpeg import dejpeg_by_pairs
 from walkaround.restore.denoise import denoise_by_pairs
-from walkaround.restore.inpaint import check_known, fill_hole, inpaint_by_pairs, large_holes
+from walkaround.restore.holes import drawn_by_patches, drawn_by_prior, fill_holes, large_holes
+from walkaround.restore.inpaint import check_known, inpaint_by_pairs
 from walkaround.restore.jpeg import JpegTables, read_tables, tables_of_quality
 from walkaround.restore.kernels import parse_kernel, unknown_side
 from walkaround.restore.operators import Convolution, Downsample, Identity, Mask, Operator
@@ -166,20 +167,23 @@ def _inpaint(
     known = np.pad(known, padding, mode="edge")
     check_known(known)
     facts: dict[str, float | str] = {"missing_share": round(float((~known).mean()), 5)}
-    if options.method == "prior":
-        masked = np.where(known[..., None], image, 0).astype(np.float32)
-        mask = Mask(to_tensor(known[..., None].astype(np.float32)))
-        solved = _prior(masked, mask, _size(image), "inpaint", options, listen)
-        joined = np.where(known[..., None], image, solved.image)
-        return Restored(image=joined, facts={**facts, **solved.facts})
     holes = large_holes(known)
     facts["large_hole_share"] = round(float(holes.mean()), 5)
-    seed, device = options.seed, options.device
-    if (~known & ~holes).any():
+    seed, device, scattered = options.seed, options.device, (~known & ~holes).any()
+    if options.method == "prior":
+        if scattered:
+            masked = np.where(known[..., None], image, 0).astype(np.float32)
+            mask = Mask(to_tensor(known[..., None].astype(np.float32)))
+            solved = _prior(masked, mask, _size(image), "inpaint", options, listen)
+            return Restored(
+                image=np.where(known[..., None], image, solved.image), facts={**facts, **solved.facts}
+            )
+        draw = drawn_by_prior(options=options.prior, seed=seed, device=device)
+    else:
+        draw = drawn_by_patches(seed=seed)
+    if scattered:
         image = inpaint_by_pairs(image, known, options=options.pairs, seed=seed, device=device, listen=listen)
-    if holes.any():
-        image = fill_hole(image, ~holes, options=options.prior, seed=seed, device=device, listen=listen)
-    return Restored(image=image, facts=facts)
+    return Restored(image=fill_holes(image, ~holes, draw, listen=listen), facts=facts)
 
 
 def _known(picture: Picture, options: RestoreOptions, name: str) -> BoolArray:
