@@ -110,7 +110,7 @@ def drawn_by_prior(*, options: PriorOptions, seed: int = 0, device: str = "cpu")
         operator = Mask(to_tensor(known[..., None].astype(np.float32)))
         solved = solve_prior(
             to_tensor(masked), operator, known.shape, options=options, task="inpaint", seed=seed,
-            device=device, watch=watch,
+            device=device, noise=0.0, watch=watch,
         )  # fmt: skip
         return to_array(solved.picture)
 

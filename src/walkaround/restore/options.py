@@ -75,8 +75,8 @@ class PriorOptions:
     window: int = 100
     """Outputs whose variance decides when to stop (ES-WMV)."""
     patience: int = 300
-    """Stop so many iterations after the least variance and take the average of that moment; 0 goes on to
-    the last iteration."""
+    """Stop so many iterations after the least variance and take the average of that moment; it is
+    looked for once the loss is down at the noise. 0 goes on to the last iteration, as it does without any."""
     restarts: int = 1
     """Solve so often from other weights and average the results."""
 

@@ -108,8 +108,10 @@ def _continued(image: Float32Array) -> Float32Array:
 
 def _prior(
     image: Float32Array, operator: Operator, size_hw: tuple[int, int], task: Task, options: RestoreOptions,
-    listen: Listen,
+    noise: float | None, listen: Listen,
 ) -> Restored:  # fmt: skip
+    """Let the prior draw; see :func:`solve_prior` for ``noise``."""
+
     def watch(step: Step) -> None:
         listen(
             Told(
@@ -122,7 +124,7 @@ def _prior(
 
     solved = solve_prior(
         to_tensor(image), operator, size_hw, options=options.prior, task=task, seed=options.seed,
-        device=options.device, watch=watch,
+        device=options.device, noise=noise, watch=watch,
     )  # fmt: skip
     facts: dict[str, float | str] = {
         "iterations": solved.iterations,
@@ -148,9 +150,9 @@ def _sigma(image: Float32Array, options: RestoreOptions, name: str) -> float:
 def _denoise(
     image: Float32Array, picture: Picture, options: RestoreOptions, name: str, listen: Listen
 ) -> Restored:
-    if options.method == "prior":
-        return _prior(image, Identity(), _size(image), "denoise", options, listen)
     sigma = _sigma(picture.image, options, name)
+    if options.method == "prior":
+        return _prior(image, Identity(), _size(image), "denoise", options, sigma, listen)
     guide = None if options.guide is None else _continued(read_picture(options.guide).image)
     done = denoise_by_pairs(
         image, sigma, options=options.pairs, seed=options.seed, device=options.device, guide=guide,
@@ -174,7 +176,7 @@ def _inpaint(
         if scattered:
             masked = np.where(known[..., None], image, 0).astype(np.float32)
             mask = Mask(to_tensor(known[..., None].astype(np.float32)))
-            solved = _prior(masked, mask, _size(image), "inpaint", options, listen)
+            solved = _prior(masked, mask, _size(image), "inpaint", options, 0.0, listen)
             return Restored(
                 image=np.where(known[..., None], image, solved.image), facts={**facts, **solved.facts}
             )
@@ -203,7 +205,7 @@ def _upscale(image: Float32Array, options: RestoreOptions, listen: Listen) -> Re
     factor = options.factor
     if options.method == "prior":
         size = (image.shape[0] * factor, image.shape[1] * factor)
-        return _prior(image, Downsample(factor, lobes=LOBES), size, "upscale", options, listen)
+        return _prior(image, Downsample(factor, lobes=LOBES), size, "upscale", options, 0.0, listen)
     done = upscale_by_pairs(
         image, factor, options=options.pairs, seed=options.seed, device=options.device, listen=listen
     )
@@ -218,9 +220,10 @@ def _deblur(
         kernel = estimate_kernel(image, side, options=options.prior, seed=options.seed, device=options.device)
     else:
         kernel = parse_kernel(options.kernel)
-    if options.method == "prior":
-        return _prior(image, Convolution(torch.from_numpy(kernel)), _size(image), "deblur", options, listen)
     sigma = _sigma(picture.image, options, name)
+    if options.method == "prior":
+        operator = Convolution(torch.from_numpy(kernel))
+        return _prior(image, operator, _size(image), "deblur", options, sigma, listen)
     done = deblur_by_pairs(
         image, kernel, sigma, options=options.pairs, seed=options.seed, device=options.device, listen=listen
     )
@@ -234,7 +237,7 @@ def _tables(data: bytes, options: RestoreOptions, name: str) -> JpegTables:
 def _dejpeg(image: Float32Array, tables: JpegTables, options: RestoreOptions, listen: Listen) -> Restored:
     facts: dict[str, float | str] = {"step": float(tables.luminance[0, 1])}
     if options.method == "prior":
-        solved = _prior(image, Identity(), _size(image), "dejpeg", options, listen)
+        solved = _prior(image, Identity(), _size(image), "dejpeg", options, None, listen)
         return Restored(image=solved.image, facts={**facts, **solved.facts})
     done = dejpeg_by_pairs(
         image, tables, options=options.pairs, seed=options.seed, device=options.device, listen=listen

@@ -18,7 +18,7 @@ from walkaround.restore.generators import build_generator
 from walkaround.restore.measure import psnr_db
 from walkaround.restore.operators import Operator
 from walkaround.restore.options import PriorOptions
-from walkaround.restore.stopping import Rollback, WindowedVariance
+from walkaround.restore.stopping import NoiseLevel, Rollback, WindowedVariance
 from walkaround.restore.tensors import to_array
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ def solve_prior(
     device: str = "cpu",
     start: Tensor | None = None,
     loss: Loss | None = None,
+    noise: float | None = None,
     truth: Tensor | None = None,
     watch: Watch = ignore,
 ) -> Solved:
@@ -101,6 +102,9 @@ def solve_prior(
         (1, C, H, W) a classical estimate: the generator then draws what is to be added to it.
     loss
         In place of the squared distance to ``measured``.
+    noise
+        Deviation of the noise in ``measured``, 0..1: the time to stop is looked for only once the loss has
+        come down to it; 0 goes on to the last iteration. None looks for it from the beginning.
     truth
         (1, C, H, W), for the log alone.
 
@@ -112,7 +116,7 @@ def solve_prior(
     total, log, rollbacks, ran = torch.zeros(()), [], 0, 0
     distance = loss or (lambda picture: F.mse_loss(operator(picture), measured.to(device)))
     for restart in range(max(1, options.restarts)):
-        run = _Run(measured.shape[1], size_hw, options, task, seed + restart, device, start)
+        run = _Run(measured.shape[1], size_hw, options, task, seed + restart, device, start, noise)
 
         def told(step: Step, done: int = restart) -> None:
             watch(replace(step, share=(done + step.share) / max(1, options.restarts)))
@@ -144,6 +148,7 @@ class _Run:
         seed: int,
         device: str,
         start: Tensor | None,
+        noise: float | None,
     ) -> None:
         generator = build_generator(options.generator, channels, size_hw, task=task, seed=seed)
         self.options = options
@@ -152,6 +157,7 @@ class _Run:
             network=generator.network.to(device, memory_format=torch.channels_last),
             z=generator.z.to(device).contiguous(memory_format=torch.channels_last),
         )
+        self.level = NoiseLevel(None if noise is None else noise**2)
         self.start = None if start is None else start.to(device)
         self.noise = torch.Generator(device=device).manual_seed(seed + 7919)
         self.iterations = options.iterations or generator.iterations
@@ -171,6 +177,7 @@ class _Run:
             optimiser.add_param_group({"params": operator_parameters, "lr": 0.1 * rate})
         rule, guard = WindowedVariance(options.window, options.patience), Rollback(network)
         best: tuple[int, Tensor] | None = None
+        lag, due = max(0, round(1 / (1 - options.average) - options.window / 2)), 0
         log: list[LogEntry] = []
         began, every = time.process_time(), max(1, self.iterations // 100)
         iteration = 0
@@ -187,7 +194,9 @@ class _Run:
             loss.backward()
             optimiser.step()
             averaged = self.mix(output.detach())
-            if rule.update(output):
+            if rule.update(output, look=self.level.update(value)):
+                due = iteration + lag  # the average is as old as the window's middle only then
+            if iteration == due:
                 best = (iteration, averaged.clone())
             if iteration % every == 0:
                 known = None if truth is None else psnr_db(to_array(averaged), to_array(truth))
@@ -197,7 +206,7 @@ class _Run:
                 watch(Step(iteration=iteration, share=share, loss=value, picture=lambda: self.current))
             if rule.stop:
                 break
-        if best is None or not options.patience:
+        if best is None or due > iteration or not options.patience:
             best = (iteration, self.current)
         return Solved(
             picture=best[1].cpu(), iterations=iteration, best_iteration=best[0], rollbacks=guard.count,
