@@ -20,8 +20,9 @@ from walkaround.restore.kernels import parse_kernel, unknown_side
 from walkaround.restore.operators import Convolution, Downsample, Identity, Mask, Operator
 from walkaround.restore.options import RestoreOptions, Task
 from walkaround.restore.picture import Picture, read_picture
+from walkaround.restore.prior_tiles import solve_in_tiles
 from walkaround.restore.progress import Listen, Told, unheard
-from walkaround.restore.solver import Step, solve_prior
+from walkaround.restore.solver import Step
 from walkaround.restore.tensors import to_array, to_tensor
 from walkaround.restore.upscale import LOBES, upscale_by_pairs
 from walkaround.types import BoolArray, Float32Array
@@ -122,7 +123,7 @@ def _prior(
             )
         )
 
-    solved = solve_prior(
+    solved = solve_in_tiles(
         to_tensor(image), operator, size_hw, options=options.prior, task=task, seed=options.seed,
         device=options.device, noise=noise, watch=watch,
     )  # fmt: skip

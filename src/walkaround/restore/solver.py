@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 Loss = Callable[[Tensor], Tensor]
 """Of a picture (1, C, H, W); one number."""
+Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,8 @@ class Solved:
     """Whose average was taken, of the last restart."""
     rollbacks: int
     log: tuple[LogEntry, ...] = field(repr=False)
+    weights: Weights = field(repr=False, default_factory=dict)
+    """Of the last restart's network, at its end."""
 
 
 def solve_prior(
@@ -87,6 +90,7 @@ def solve_prior(
     start: Tensor | None = None,
     loss: Loss | None = None,
     noise: float | None = None,
+    weights: Weights | None = None,
     truth: Tensor | None = None,
     watch: Watch = ignore,
 ) -> Solved:
@@ -105,6 +109,8 @@ def solve_prior(
     noise
         Deviation of the noise in ``measured``, 0..1: the time to stop is looked for only once the loss has
         come down to it; 0 goes on to the last iteration. None looks for it from the beginning.
+    weights
+        To begin with, of a network for a picture of about this size; of another network they are ignored.
     truth
         (1, C, H, W), for the log alone.
 
@@ -117,6 +123,8 @@ def solve_prior(
     distance = loss or (lambda picture: F.mse_loss(operator(picture), measured.to(device)))
     for restart in range(max(1, options.restarts)):
         run = _Run(measured.shape[1], size_hw, options, task, seed + restart, device, start, noise)
+
+        run.begin_at(weights)
 
         def told(step: Step, done: int = restart) -> None:
             watch(replace(step, share=(done + step.share) / max(1, options.restarts)))
@@ -133,6 +141,7 @@ def solve_prior(
         best_iteration=solved.best_iteration,
         rollbacks=rollbacks,
         log=tuple(log),
+        weights=solved.weights,
     )
 
 
@@ -162,6 +171,14 @@ class _Run:
         self.noise = torch.Generator(device=device).manual_seed(seed + 7919)
         self.iterations = options.iterations or generator.iterations
         self.average: Tensor | None = None
+
+    def begin_at(self, weights: Weights | None) -> None:
+        """Take over weights that fit."""
+        network = self.generator.network
+        if weights and {n: w.shape for n, w in weights.items()} == {
+            n: w.shape for n, w in network.state_dict().items()
+        }:
+            network.load_state_dict(weights)
 
     def solve(
         self,
@@ -210,7 +227,7 @@ class _Run:
             best = (iteration, self.current)
         return Solved(
             picture=best[1].cpu(), iterations=iteration, best_iteration=best[0], rollbacks=guard.count,
-            log=tuple(log),
+            log=tuple(log), weights=network.state_dict(),
         )  # fmt: skip
 
     def draw(self) -> Tensor:
