@@ -6,10 +6,12 @@ PSNR is of 0..1, clipped; of luminance where the table says Y. One thread; the s
 process, with everything: classical estimates, learning, drawing.
 
 Tasks: denoise (sigma 25, clipped to 0..1 as in the paper), inpaint50 (half of the pixels missing), text
-(words over it), hole (50 x 40 pixels, by the prior), upscale (x4, Lanczos), gaussian (1.6 px) and
-motion (15 px, 30 degrees) blur with noise of sigma 2, dejpeg (quality 10). ``depth`` removes 30 % of the
-depth of the bunny in blobs and fills it. ``paper`` lets the network of the paper denoise a crop beside ours,
-to the last iteration, and tells its best average, the last, and that of least variance (ES-WMV).
+(words over it), hole (50 x 40 pixels, from pieces of the picture), hole-prior (the same, drawn by the prior),
+upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of sigma 2, dejpeg
+(quality 10). ``stop`` lets a generator of the prior (``--generator``) denoise a crop beyond the moment at
+which it stops, and tells the best there was. ``depth`` removes 30 % of the bunny's depth and fills it.
+``paper`` lets the network of the paper denoise a crop beside ours, to the last iteration, and tells its best
+average, the last, and that of least variance (ES-WMV).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,13 @@ import torch
 import tyro
 from accuracy import commit, machine
 
-from walkaround.restore.classical import fill_missing, nlm
+from walkaround.restore.classical import estimate_sigma, fill_missing, nlm
 from walkaround.restore.deblur import deblur_by_pairs
 from walkaround.restore.dejpeg import dejpeg_by_pairs
 from walkaround.restore.denoise import denoise_by_pairs
 from walkaround.restore.depth import complete_depth
-from walkaround.restore.inpaint import fill_hole, inpaint_by_pairs
+from walkaround.restore.holes import Draw, drawn_by_patches, drawn_by_prior, fill_holes
+from walkaround.restore.inpaint import inpaint_by_pairs
 from walkaround.restore.jpeg import read_tables
 from walkaround.restore.measure import psnr_db
 from walkaround.restore.operators import Convolution, Downsample, Identity, gaussian_kernel, motion_kernel
@@ -69,6 +72,8 @@ class Arguments:
     """Of the paper's network in the task ``paper``."""
     paper_crop: int = 256
     """Of the task ``paper``."""
+    generator: str = "swift"
+    """Of the task ``stop``."""
     only_print: bool = False
     """Print the table of the rows that are there."""
 
@@ -86,7 +91,8 @@ def main(arguments: Arguments) -> None:
             depth_rows(arguments.data, seed)
         for task in (task for task in arguments.tasks if task != "depth"):
             for path in pictures(arguments):
-                key = (task, path.stem, seed, arguments.crop)
+                named = f"stop-{arguments.generator}" if task == "stop" else task
+                key = (named, path.stem, seed, arguments.crop)
                 if key not in done:
                     row = dict(zip(("task", "image", "seed", "crop"), key, strict=True))
                     row.update(measure(task, path, seed, arguments), commit=commit())
@@ -161,6 +167,8 @@ def measure(task: str, path: Path, seed: int, arguments: Arguments) -> Numbers:
     """Damage one picture, restore it, compare."""
     truth = middle(read_picture(path).image, arguments.crop)
     noise = np.random.default_rng(seed).standard_normal(truth.shape).astype(np.float32)
+    if task == "stop":
+        return stop(truth, noise, seed, arguments)
     if task == "paper":
         return paper(middle(truth, arguments.paper_crop), seed, arguments)
     make = TASKS[task]
@@ -220,18 +228,47 @@ def text(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> 
 
 
 def hole(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
-    """A hole of 50 x 40 pixels right of the middle; PSNR inside it alone."""
+    """A hole of 50 x 40 pixels left of the middle, filled from pieces of the picture."""
+    return one_hole(truth, drawn_by_patches(seed=seed), picture)
+
+
+def hole_prior(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
+    """The same hole, drawn by the prior."""
+    return one_hole(truth, drawn_by_prior(options=PriorOptions(iterations=1500), seed=seed), picture)
+
+
+def one_hole(truth: Float32Array, draw: Draw, picture: Path) -> Numbers:
+    """Return PSNR inside the hole alone, its seam and its detail."""
     top, left = truth.shape[0] * 3 // 5, truth.shape[1] // 4
     known = np.ones(truth.shape[:2], bool)
     known[top : top + 40, left : left + 50] = False
-    image = np.where(known[..., None], truth, 0).astype(np.float32)
-    inside = (slice(top, top + 40), slice(left, left + 50))
-    options, began = PriorOptions(iterations=1500), time.process_time()
-    done = fill_hole(image, known, options=options, seed=seed)
-    seconds = round(time.process_time() - began, 1)
+    image, began = np.where(known[..., None], truth, 0).astype(np.float32), time.process_time()
+    done = fill_holes(image, known, draw)
+    seconds, out = round(time.process_time() - began, 1), {}
     cv2.imwrite(str(picture), np.round(done[..., ::-1] * 255).astype(np.uint8))
-    linear, plate = (psnr(fill(image, known)[inside], truth[inside]) for fill in (fill_missing, fill_smooth))
-    return {"linear": linear, "plate": plate, "ours": psnr(done[inside], truth[inside]), "cpu_s": seconds}
+    for name, filled in (
+        ("linear", fill_missing(image, known)),
+        ("plate", fill_smooth(image, known)),
+        ("ours", done),
+    ):
+        seam, detail = (a / b for a, b in zip(steps(filled, known), steps(truth, known), strict=True))
+        out[name] = psnr(filled[~known], truth[~known])
+        out.update({f"{name}_seam": round(seam, 3), f"{name}_detail": round(detail, 3)})
+    return {**out, "cpu_s": seconds}
+
+
+def steps(image: Float32Array, known: np.ndarray) -> tuple[float, float]:
+    """Return the mean absolute step between neighbours across the rim of a hole, and inside it.
+
+    Both are divided by those of the truth: 1 is a rim, or an inside, as rough as it was; a seam has more.
+    """
+    across, inside = [], []
+    for axis in (0, 1):
+        step = np.abs(np.diff(image, axis=axis)).mean(2)
+        first, second = (np.delete(known, end, axis) for end in (-1, 0))
+        across.append(step[first != second])
+        inside.append(step[~first & ~second])
+    return float(np.concatenate(across).mean()), float(np.concatenate(inside).mean())
 
 
 def upscale(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
@@ -273,7 +310,8 @@ def dejpeg(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -
 
 
 TASKS: dict[str, Callable[[Float32Array, Float32Array, int, Path], Numbers]] = {
-    "denoise": denoise, "inpaint50": inpaint50, "text": text, "hole": hole, "upscale": upscale,
+    "denoise": denoise, "inpaint50": inpaint50, "text": text, "hole": hole,
+    "hole-prior": hole_prior, "upscale": upscale,
     "gaussian": gaussian, "motion": motion, "dejpeg": dejpeg,
 }  # fmt: skip
 
@@ -300,10 +338,36 @@ def paper(truth: Float32Array, seed: int, arguments: Arguments) -> Numbers:
     never = 10 * arguments.paper_iterations
     options = PriorOptions(generator="skip", iterations=arguments.paper_iterations, patience=never)
     solved = solve_prior(
-        to_tensor(image), Identity(), truth.shape[:2], options=options, seed=seed, truth=clean, watch=watch
-    )
+        to_tensor(image), Identity(), truth.shape[:2], options=options, seed=seed, truth=clean, watch=watch,
+        noise=estimate_sigma(image),
+    )  # fmt: skip
     stopped = {"paper_at_stop": psnr(to_array(solved.picture), truth), "paper_stop_at": solved.best_iteration}
     return {**ours, **best, **stopped}
+
+
+def stop(truth: Float32Array, noise: Float32Array, seed: int, arguments: Arguments) -> Numbers:
+    """Denoise with the prior, go on for twice the patience, and compare its stop with the best average."""
+    image = np.clip(truth + SIGMA * noise, 0, 1)
+    sigma, options = estimate_sigma(image), PriorOptions(generator=arguments.generator)
+    if arguments.paper_iterations < 3000:
+        options = replace(options, iterations=arguments.paper_iterations)
+    seen: list[tuple[float, int, float]] = []
+
+    began = time.process_time()
+
+    def watch(step: Step) -> None:
+        seen.append((psnr(to_array(step.picture()), truth), step.iteration, time.process_time() - began))
+
+    solved = solve_prior(
+        to_tensor(image), Identity(), truth.shape[:2], options=replace(options, patience=600), seed=seed,
+        noise=sigma, watch=watch,
+    )  # fmt: skip
+    best, at, cpu_s = max(seen)
+    return {
+        "input": psnr(image, truth), "nlm": psnr(nlm(image, sigma), truth),
+        "at_stop": psnr(to_array(solved.picture), truth), "stop_at": solved.best_iteration,
+        "best": best, "best_at": at, "best_cpu_s": round(cpu_s, 1), "cpu_s": round(seen[-1][2], 1),
+    }  # fmt: skip
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

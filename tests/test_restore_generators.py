@@ -44,7 +44,7 @@ def test_a_seed_draws_the_same_network_and_leaves_the_global_source(name: str) -
 
 
 def test_sizes_of_a_decoder() -> None:
-    assert decoder_sizes((67, 45), 3, 2) == [(9, 6), (17, 12), (34, 23)]
+    assert decoder_sizes((34, 23), 3) == [(9, 6), (17, 12), (34, 23)]
 
 
 @pytest.mark.parametrize(("name", "task"), [("ship", "denoise"), ("skip", "paint")])

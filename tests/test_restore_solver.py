@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from walkaround.restore.operators import Convolution, Identity, Mask, gaussian_kernel  # noqa: E402
 from walkaround.restore.options import PriorOptions  # noqa: E402
 from walkaround.restore.solver import Step, solve_prior  # noqa: E402
-from walkaround.restore.stopping import Rollback, WindowedVariance  # noqa: E402
+from walkaround.restore.stopping import NoiseLevel, Rollback, WindowedVariance  # noqa: E402
 
 QUICK = PriorOptions(generator="swift", iterations=10, average=0.9, window=10, patience=0)
 
@@ -111,6 +111,35 @@ def test_windowed_variance_is_the_plain_one() -> None:
         rule.update(output)
     assert rule.best_variance == pytest.approx(wanted)
     assert not rule.stop
+
+
+def test_a_rest_above_the_noise_is_not_looked_at() -> None:
+    level, rule = NoiseLevel(0.01), WindowedVariance(window=5, patience=10)
+    still = torch.zeros(100)
+    for _ in range(50):
+        assert not rule.update(still, look=level.update(0.05))
+    assert not rule.stop
+    found = [rule.update(still, look=level.update(0.0105)) for _ in range(100)]
+    assert any(found) and not any(found[:20])
+    assert NoiseLevel(None).update(1.0) and not NoiseLevel(0.0).update(0.0)
+
+
+def test_without_noise_it_goes_on_to_the_end() -> None:
+    options = dataclasses.replace(QUICK, iterations=30, window=3, patience=2)
+    told = {
+        noise: solve_prior(scene(), Identity(), (64, 64), options=options, noise=noise)
+        for noise in (0.0, None)
+    }
+    assert told[0.0].iterations == told[0.0].best_iteration == 30
+    assert told[None].iterations < 30
+
+
+def test_the_average_is_taken_when_it_is_as_old_as_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter(range(1, 100))
+    monkeypatch.setattr(WindowedVariance, "update", lambda *_, **__: next(calls) == 5)
+    options = dataclasses.replace(QUICK, iterations=15, window=4, patience=20)
+    solved = solve_prior(scene(), Identity(), (64, 64), options=options)
+    assert solved.best_iteration == 5 + 10 - 2  # the average is of 10 outputs, the window of 4
 
 
 def test_a_jump_is_taken_back() -> None:

@@ -363,15 +363,3 @@ def test_the_preview_is_two_pixels_a_character() -> None:
     lines = preview(image).plain.splitlines()
     assert len(lines) == 12 and set(lines[0]) == {"▀"} and len(lines[0]) == 48
     assert preview(image[..., :1]).spans[0].style == "rgb(255,255,255) on rgb(255,255,255)"
-
-
-def test_a_hole_joins_its_rim() -> None:
-    """What is drawn too dark is lifted at the rim, less in the middle of a wide hole."""
-    from walkaround.restore.inpaint import _difference
-
-    visible = np.ones((60, 90), bool)
-    visible[20:40, 20:70] = False
-    part, drawn = np.full((60, 90, 3), 0.5, np.float32), np.full((60, 90, 3), 0.4, np.float32)
-    lift = _difference(part, drawn, visible)[~visible]
-    np.testing.assert_allclose(_difference(part, drawn, visible)[20, 30], 0.1, atol=0.015)
-    assert lift.min() > 0 and lift.max() <= 0.1

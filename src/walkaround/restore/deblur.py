@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from walkaround.errors import UsageError
+from walkaround.restore.blend import fade
 from walkaround.restore.operators import Convolution, Downsample, UnknownConvolution
 from walkaround.restore.options import PairsOptions, PriorOptions
 from walkaround.restore.pairs import Corrector, Pair, correct, learn
@@ -135,23 +136,12 @@ def _filtered_in_tiles(y: Tensor, blur: Convolution, sigma: float) -> tuple[Tens
     extra = torch.zeros(1, y.shape[1] * len(STRENGTHS), *size_hw)
     for tile in tiles(size_hw, halo_px=halo, tile_px=2 * TILE_PX):
         done = _filtered(y[..., *tile.outer], blur, sigma)
-        down, across = (_fade(part, size, halo) for part, size in zip(tile.outer, size_hw, strict=True))
+        down, across = (fade(part, size, halo) for part, size in zip(tile.outer, size_hw, strict=True))
         weight = down[:, None] * across
         base[..., *tile.outer] += weight * done[0]
         extra[..., *tile.outer] += weight * done[1]
         total[..., *tile.outer] += weight
     return base.div_(total), extra.div_(total)
-
-
-def _fade(part: slice, size: int, halo: int) -> Tensor:  # (part.stop - part.start,)
-    """Return weights from 0 to 1 over the middle of what a piece shares with its neighbour; sums are 1."""
-    places = torch.arange(part.start, part.stop, dtype=torch.float32) + 0.5
-    inside = torch.full_like(places, float("inf"))
-    if part.start > 0:
-        inside = torch.minimum(inside, places - part.start)
-    if part.stop < size:
-        inside = torch.minimum(inside, part.stop - places)
-    return ((inside - halo / 2) / halo).clamp(0, 1)
 
 
 def _filtered(y: Tensor, blur: Convolution, sigma: float) -> tuple[Tensor, Tensor]:

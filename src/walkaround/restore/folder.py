@@ -25,7 +25,7 @@ from walkaround.types import Float32Array
 
 logger = logging.getLogger(__name__)
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised when the code changes what comes out; finished pictures are then done again."""
 _READABLE = PHOTO_SUFFIXES - {".heic", ".heif"}
 

@@ -1,28 +1,21 @@
-"""Missing pixels: scattered ones are learned from the known ones, large holes are drawn by the prior."""
+"""Missing pixels, learned from the known ones; :mod:`walkaround.restore.holes` has the large holes."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from walkaround.errors import UsageError
-from walkaround.restore.operators import Mask
-from walkaround.restore.options import PairsOptions, PriorOptions
+from walkaround.restore.options import PairsOptions
 from walkaround.restore.pairs import Corrector, Pair, correct, learn
 from walkaround.restore.plate import fill_smooth
 from walkaround.restore.progress import Listen, Told, unheard
 from walkaround.restore.randomness import own_source
-from walkaround.restore.solver import Step, solve_prior
 from walkaround.restore.tensors import to_array, to_tensor
 from walkaround.restore.tiles import learning_parts
 from walkaround.types import BoolArray, Float32Array
 
-HOLE_RADIUS_PX = 8
-"""A missing pixel further than this from any known one lies in a large hole."""
 DROP = 0.4
 """Share of the known pixels to hide, at most: as many as are missing."""
-_RIM_PX = 64
-_FADE_PX = 5.0
 
 
 def check_known(known: BoolArray) -> None:
@@ -50,7 +43,7 @@ def inpaint_by_pairs(
 
     It learns from pictures in which more pixels are hidden, and only those count; the base is a
     thin plate. Known pixels stay as they are. Where nothing is near, nothing is invented: use
-    :func:`fill_hole` for large holes.
+    :func:`walkaround.restore.holes.fill_holes` for large holes.
     """
     check_known(known)
     source = own_source(seed)
@@ -88,71 +81,3 @@ def _hidden(image: Float32Array, known: BoolArray, source: np.random.Generator) 
         target=to_tensor(image),
         weight=to_tensor(hidden[..., None].astype(np.float32)),
     )
-
-
-def large_holes(known: BoolArray) -> BoolArray:
-    """Return (H, W): the missing pixels that belong to a hole with a radius above HOLE_RADIUS_PX."""
-    missing = (~known).astype(np.uint8)
-    deep = cv2.distanceTransform(
-        cv2.copyMakeBorder(missing, 1, 1, 1, 1, cv2.BORDER_REPLICATE), cv2.DIST_L2, 3
-    )
-    core = deep[1:-1, 1:-1] > HOLE_RADIUS_PX
-    _, labels = cv2.connectedComponents(missing, connectivity=4)
-    return np.asarray(np.isin(labels, np.unique(labels[core])) & ~known)
-
-
-def fill_hole(
-    image: Float32Array,
-    known: BoolArray,
-    *,
-    options: PriorOptions,
-    seed: int = 0,
-    device: str = "cpu",
-    listen: Listen = unheard,
-) -> Float32Array:
-    """Draw what is missing of (H, W, C) with the deep image prior, and join it to its rim without a step.
-
-    Only the holes' surroundings are drawn. What is drawn differs a little from what is known around a hole;
-    the smooth part of this difference fades into the hole, so that no step is seen.
-    """
-    check_known(known)
-    rows, columns = np.nonzero(~known)
-    if not len(rows):
-        return image
-    box = (
-        slice(max(0, int(rows.min()) - _RIM_PX), int(rows.max()) + _RIM_PX + 1),
-        slice(max(0, int(columns.min()) - _RIM_PX), int(columns.max()) + _RIM_PX + 1),
-    )
-    part, visible = np.ascontiguousarray(image[box]), np.ascontiguousarray(known[box])
-    masked = np.where(visible[..., None], part, 0).astype(np.float32)
-
-    def join(drawn: Float32Array) -> Float32Array:
-        joined = np.where(visible[..., None], part, drawn + _difference(part, drawn, visible))
-        out = image.copy()
-        out[box] = np.clip(joined, 0, 1)
-        return out
-
-    def watch(step: Step) -> None:
-        listen(
-            Told(
-                iteration=step.iteration,
-                share=step.share,
-                loss=step.loss,
-                picture=lambda: join(to_array(step.picture())),
-            )
-        )
-
-    operator = Mask(to_tensor(visible[..., None].astype(np.float32)))
-    solved = solve_prior(
-        to_tensor(masked), operator, visible.shape, options=options, task="inpaint", seed=seed,
-        device=device, watch=watch,
-    )  # fmt: skip
-    return join(to_array(solved.picture))
-
-
-def _difference(part: Float32Array, drawn: Float32Array, visible: BoolArray) -> Float32Array:
-    """Return the local mean of ``part - drawn`` over visible pixels; it fades where none are near."""
-    rest = np.where(visible[..., None], part - drawn, 0).astype(np.float32)
-    mean = cv2.GaussianBlur(rest, (0, 0), _FADE_PX).reshape(rest.shape)
-    weight = cv2.GaussianBlur(visible.astype(np.float32), (0, 0), _FADE_PX)[..., None]
-    return np.asarray(mean / (weight + 0.05), np.float32)

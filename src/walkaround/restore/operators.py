@@ -37,6 +37,20 @@ class Operator:
         """Return what is estimated together with the picture; nothing for a known operator."""
         return ()
 
+    def part(self, rows: slice, columns: slice) -> Operator:
+        """Return the operator of a piece of the picture; it is wrong within :attr:`reach_px` of its ends."""
+        return self
+
+    @property
+    def factor(self) -> int:
+        """How many times smaller than the picture what was measured is."""
+        return 1
+
+    @property
+    def reach_px(self) -> int:
+        """How far from it a pixel of the picture is seen in what was measured."""
+        return 0
+
     def adjoint(self, y: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """Return ``A^T y`` for pictures ``x`` of ``size_hw``: the transposed derivative, exact.
 
@@ -62,6 +76,20 @@ class Composition(Operator):
 
     def apply(self, x: Tensor) -> Tensor:
         return self.outer(self.inner(x))
+
+    def part(self, rows: slice, columns: slice) -> Operator:
+        shrunk = [
+            slice(s.start // self.inner.factor, -(-s.stop // self.inner.factor)) for s in (rows, columns)
+        ]
+        return Composition(self.outer.part(*shrunk), self.inner.part(rows, columns))
+
+    @property
+    def factor(self) -> int:
+        return self.outer.factor * self.inner.factor
+
+    @property
+    def reach_px(self) -> int:
+        return self.inner.reach_px + self.inner.factor * self.outer.reach_px
 
     def parameters(self) -> Iterable[Parameter]:
         return (*self.inner.parameters(), *self.outer.parameters())
@@ -89,6 +117,9 @@ class Mask(Operator):
     def apply(self, x: Tensor) -> Tensor:
         return x * self.known.to(x)
 
+    def part(self, rows: slice, columns: slice) -> Operator:
+        return Mask(self.known[..., rows, columns])
+
 
 def lanczos_matrix(size: int, factor: int, *, lobes: int = 3) -> FloatArray:  # (ceil(size / factor), size)
     """Return the matrix that shrinks ``size`` samples by ``factor`` with a Lanczos window.
@@ -109,11 +140,19 @@ class Downsample(Operator):
     def __init__(self, factor: int, *, lobes: int = 3) -> None:
         if factor < 1:
             raise UsageError(f"A down-sampling factor of {factor} is not possible. Use one of {FACTORS}.")
-        self.factor, self.lobes = factor, lobes
+        self._factor, self.lobes = factor, lobes
         self._matrices: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
 
     def apply(self, x: Tensor) -> Tensor:
         return self._matrix(x.shape[-2], x) @ x @ self._matrix(x.shape[-1], x).T
+
+    @property
+    def factor(self) -> int:
+        return self._factor
+
+    @property
+    def reach_px(self) -> int:
+        return self.lobes * self.factor
 
     def _matrix(self, size: int, like: Tensor) -> Tensor:
         key = (size, like.dtype, like.device)
@@ -151,6 +190,10 @@ class Convolution(Operator):
     @property
     def kernel(self) -> Tensor:  # (k, k)
         return self._kernel
+
+    @property
+    def reach_px(self) -> int:
+        return max(self.kernel.shape) // 2
 
     def apply(self, x: Tensor) -> Tensor:
         return convolve(x, self.kernel.to(x))

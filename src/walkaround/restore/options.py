@@ -75,10 +75,13 @@ class PriorOptions:
     window: int = 100
     """Outputs whose variance decides when to stop (ES-WMV)."""
     patience: int = 300
-    """Stop so many iterations after the least variance and take the average of that moment; 0 goes on to
-    the last iteration."""
+    """Stop so many iterations after the least variance and take the average of that moment; it is
+    looked for once the loss is down at the noise. 0 goes on to the last iteration, as it does without any."""
     restarts: int = 1
     """Solve so often from other weights and average the results."""
+    tile_px: int = 512
+    """Draw a picture of more than twice so many pixels squared in pieces of this side, one after the other:
+    memory stays bounded. Each begins with the weights of the one before."""
 
     def check(self, prefix: str = "prior.") -> None:
         """Refuse values that mean nothing; ``prefix`` is of their names on the command line.
@@ -94,6 +97,7 @@ class PriorOptions:
         limits = {
             "iterations": (0, math.inf), "learning_rate": (0, 1), "average": (0, 0.999999),
             "window": (2, math.inf), "patience": (0, math.inf), "restarts": (1, math.inf),
+            "tile_px": (48, 8192),
         }  # fmt: skip
         _check_range(self, prefix, limits)
 

@@ -13,14 +13,16 @@ from walkaround.restore.classical import estimate_sigma
 from walkaround.restore.deblur import deblur_by_pairs, estimate_kernel
 from walkaround.restore.dejpeg import dejpeg_by_pairs
 from walkaround.restore.denoise import denoise_by_pairs
-from walkaround.restore.inpaint import check_known, fill_hole, inpaint_by_pairs, large_holes
+from walkaround.restore.holes import drawn_by_patches, drawn_by_prior, fill_holes, large_holes
+from walkaround.restore.inpaint import check_known, inpaint_by_pairs
 from walkaround.restore.jpeg import JpegTables, read_tables, tables_of_quality
 from walkaround.restore.kernels import parse_kernel, unknown_side
 from walkaround.restore.operators import Convolution, Downsample, Identity, Mask, Operator
 from walkaround.restore.options import RestoreOptions, Task
 from walkaround.restore.picture import Picture, read_picture
+from walkaround.restore.prior_tiles import solve_in_tiles
 from walkaround.restore.progress import Listen, Told, unheard
-from walkaround.restore.solver import Step, solve_prior
+from walkaround.restore.solver import Step
 from walkaround.restore.tensors import to_array, to_tensor
 from walkaround.restore.upscale import LOBES, upscale_by_pairs
 from walkaround.types import BoolArray, Float32Array
@@ -107,8 +109,10 @@ def _continued(image: Float32Array) -> Float32Array:
 
 def _prior(
     image: Float32Array, operator: Operator, size_hw: tuple[int, int], task: Task, options: RestoreOptions,
-    listen: Listen,
+    noise: float | None, listen: Listen,
 ) -> Restored:  # fmt: skip
+    """Let the prior draw; see :func:`solve_prior` for ``noise``."""
+
     def watch(step: Step) -> None:
         listen(
             Told(
@@ -119,9 +123,9 @@ def _prior(
             )
         )
 
-    solved = solve_prior(
+    solved = solve_in_tiles(
         to_tensor(image), operator, size_hw, options=options.prior, task=task, seed=options.seed,
-        device=options.device, watch=watch,
+        device=options.device, noise=noise, watch=watch,
     )  # fmt: skip
     facts: dict[str, float | str] = {
         "iterations": solved.iterations,
@@ -147,9 +151,9 @@ def _sigma(image: Float32Array, options: RestoreOptions, name: str) -> float:
 def _denoise(
     image: Float32Array, picture: Picture, options: RestoreOptions, name: str, listen: Listen
 ) -> Restored:
-    if options.method == "prior":
-        return _prior(image, Identity(), _size(image), "denoise", options, listen)
     sigma = _sigma(picture.image, options, name)
+    if options.method == "prior":
+        return _prior(image, Identity(), _size(image), "denoise", options, sigma, listen)
     guide = None if options.guide is None else _continued(read_picture(options.guide).image)
     done = denoise_by_pairs(
         image, sigma, options=options.pairs, seed=options.seed, device=options.device, guide=guide,
@@ -166,20 +170,23 @@ def _inpaint(
     known = np.pad(known, padding, mode="edge")
     check_known(known)
     facts: dict[str, float | str] = {"missing_share": round(float((~known).mean()), 5)}
-    if options.method == "prior":
-        masked = np.where(known[..., None], image, 0).astype(np.float32)
-        mask = Mask(to_tensor(known[..., None].astype(np.float32)))
-        solved = _prior(masked, mask, _size(image), "inpaint", options, listen)
-        joined = np.where(known[..., None], image, solved.image)
-        return Restored(image=joined, facts={**facts, **solved.facts})
     holes = large_holes(known)
     facts["large_hole_share"] = round(float(holes.mean()), 5)
-    seed, device = options.seed, options.device
-    if (~known & ~holes).any():
+    seed, device, scattered = options.seed, options.device, (~known & ~holes).any()
+    if options.method == "prior":
+        if scattered:
+            masked = np.where(known[..., None], image, 0).astype(np.float32)
+            mask = Mask(to_tensor(known[..., None].astype(np.float32)))
+            solved = _prior(masked, mask, _size(image), "inpaint", options, 0.0, listen)
+            return Restored(
+                image=np.where(known[..., None], image, solved.image), facts={**facts, **solved.facts}
+            )
+        draw = drawn_by_prior(options=options.prior, seed=seed, device=device)
+    else:
+        draw = drawn_by_patches(seed=seed)
+    if scattered:
         image = inpaint_by_pairs(image, known, options=options.pairs, seed=seed, device=device, listen=listen)
-    if holes.any():
-        image = fill_hole(image, ~holes, options=options.prior, seed=seed, device=device, listen=listen)
-    return Restored(image=image, facts=facts)
+    return Restored(image=fill_holes(image, ~holes, draw, listen=listen), facts=facts)
 
 
 def _known(picture: Picture, options: RestoreOptions, name: str) -> BoolArray:
@@ -199,7 +206,7 @@ def _upscale(image: Float32Array, options: RestoreOptions, listen: Listen) -> Re
     factor = options.factor
     if options.method == "prior":
         size = (image.shape[0] * factor, image.shape[1] * factor)
-        return _prior(image, Downsample(factor, lobes=LOBES), size, "upscale", options, listen)
+        return _prior(image, Downsample(factor, lobes=LOBES), size, "upscale", options, 0.0, listen)
     done = upscale_by_pairs(
         image, factor, options=options.pairs, seed=options.seed, device=options.device, listen=listen
     )
@@ -214,9 +221,10 @@ def _deblur(
         kernel = estimate_kernel(image, side, options=options.prior, seed=options.seed, device=options.device)
     else:
         kernel = parse_kernel(options.kernel)
-    if options.method == "prior":
-        return _prior(image, Convolution(torch.from_numpy(kernel)), _size(image), "deblur", options, listen)
     sigma = _sigma(picture.image, options, name)
+    if options.method == "prior":
+        operator = Convolution(torch.from_numpy(kernel))
+        return _prior(image, operator, _size(image), "deblur", options, sigma, listen)
     done = deblur_by_pairs(
         image, kernel, sigma, options=options.pairs, seed=options.seed, device=options.device, listen=listen
     )
@@ -230,7 +238,7 @@ def _tables(data: bytes, options: RestoreOptions, name: str) -> JpegTables:
 def _dejpeg(image: Float32Array, tables: JpegTables, options: RestoreOptions, listen: Listen) -> Restored:
     facts: dict[str, float | str] = {"step": float(tables.luminance[0, 1])}
     if options.method == "prior":
-        solved = _prior(image, Identity(), _size(image), "dejpeg", options, listen)
+        solved = _prior(image, Identity(), _size(image), "dejpeg", options, None, listen)
         return Restored(image=solved.image, facts={**facts, **solved.facts})
     done = dejpeg_by_pairs(
         image, tables, options=options.pairs, seed=options.seed, device=options.device, listen=listen

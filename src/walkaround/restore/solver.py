@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -18,13 +18,14 @@ from walkaround.restore.generators import build_generator
 from walkaround.restore.measure import psnr_db
 from walkaround.restore.operators import Operator
 from walkaround.restore.options import PriorOptions
-from walkaround.restore.stopping import Rollback, WindowedVariance
+from walkaround.restore.stopping import NoiseLevel, Rollback, WindowedVariance
 from walkaround.restore.tensors import to_array
 
 logger = logging.getLogger(__name__)
 
 Loss = Callable[[Tensor], Tensor]
 """Of a picture (1, C, H, W); one number."""
+Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,8 @@ class Solved:
     """Whose average was taken, of the last restart."""
     rollbacks: int
     log: tuple[LogEntry, ...] = field(repr=False)
+    weights: Weights = field(repr=False, default_factory=dict)
+    """Of the last restart's network, at its end."""
 
 
 def solve_prior(
@@ -86,6 +89,8 @@ def solve_prior(
     device: str = "cpu",
     start: Tensor | None = None,
     loss: Loss | None = None,
+    noise: float | None = None,
+    weights: Weights | None = None,
     truth: Tensor | None = None,
     watch: Watch = ignore,
 ) -> Solved:
@@ -101,6 +106,11 @@ def solve_prior(
         (1, C, H, W) a classical estimate: the generator then draws what is to be added to it.
     loss
         In place of the squared distance to ``measured``.
+    noise
+        Deviation of the noise in ``measured``, 0..1: the time to stop is looked for only once the loss has
+        come down to it; 0 goes on to the last iteration. None looks for it from the beginning.
+    weights
+        To begin with, of a network for a picture of about this size; of another network they are ignored.
     truth
         (1, C, H, W), for the log alone.
 
@@ -112,7 +122,9 @@ def solve_prior(
     total, log, rollbacks, ran = torch.zeros(()), [], 0, 0
     distance = loss or (lambda picture: F.mse_loss(operator(picture), measured.to(device)))
     for restart in range(max(1, options.restarts)):
-        run = _Run(measured.shape[1], size_hw, options, task, seed + restart, device, start)
+        run = _Run(measured.shape[1], size_hw, options, task, seed + restart, device, start, noise)
+
+        run.begin_at(weights)
 
         def told(step: Step, done: int = restart) -> None:
             watch(replace(step, share=(done + step.share) / max(1, options.restarts)))
@@ -129,6 +141,7 @@ def solve_prior(
         best_iteration=solved.best_iteration,
         rollbacks=rollbacks,
         log=tuple(log),
+        weights=solved.weights,
     )
 
 
@@ -144,6 +157,7 @@ class _Run:
         seed: int,
         device: str,
         start: Tensor | None,
+        noise: float | None,
     ) -> None:
         generator = build_generator(options.generator, channels, size_hw, task=task, seed=seed)
         self.options = options
@@ -152,10 +166,19 @@ class _Run:
             network=generator.network.to(device, memory_format=torch.channels_last),
             z=generator.z.to(device).contiguous(memory_format=torch.channels_last),
         )
+        self.level = NoiseLevel(None if noise is None else noise**2)
         self.start = None if start is None else start.to(device)
         self.noise = torch.Generator(device=device).manual_seed(seed + 7919)
         self.iterations = options.iterations or generator.iterations
         self.average: Tensor | None = None
+
+    def begin_at(self, weights: Weights | None) -> None:
+        """Take over weights that fit."""
+        network = self.generator.network
+        if weights and {n: w.shape for n, w in weights.items()} == {
+            n: w.shape for n, w in network.state_dict().items()
+        }:
+            network.load_state_dict(weights)
 
     def solve(
         self,
@@ -171,6 +194,7 @@ class _Run:
             optimiser.add_param_group({"params": operator_parameters, "lr": 0.1 * rate})
         rule, guard = WindowedVariance(options.window, options.patience), Rollback(network)
         best: tuple[int, Tensor] | None = None
+        lag, due = max(0, round(1 / (1 - options.average) - options.window / 2)), 0
         log: list[LogEntry] = []
         began, every = time.process_time(), max(1, self.iterations // 100)
         iteration = 0
@@ -187,7 +211,9 @@ class _Run:
             loss.backward()
             optimiser.step()
             averaged = self.mix(output.detach())
-            if rule.update(output):
+            if rule.update(output, look=self.level.update(value)):
+                due = iteration + lag  # the average is as old as the window's middle only then
+            if iteration == due:
                 best = (iteration, averaged.clone())
             if iteration % every == 0:
                 known = None if truth is None else psnr_db(to_array(averaged), to_array(truth))
@@ -197,11 +223,11 @@ class _Run:
                 watch(Step(iteration=iteration, share=share, loss=value, picture=lambda: self.current))
             if rule.stop:
                 break
-        if best is None or not options.patience:
+        if best is None or due > iteration or not options.patience:
             best = (iteration, self.current)
         return Solved(
             picture=best[1].cpu(), iterations=iteration, best_iteration=best[0], rollbacks=guard.count,
-            log=tuple(log),
+            log=tuple(log), weights=network.state_dict(),
         )  # fmt: skip
 
     def draw(self) -> Tensor:

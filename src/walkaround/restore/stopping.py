@@ -35,8 +35,8 @@ class WindowedVariance:
         self._sum: Tensor | None = None
         self._squares = 0.0
 
-    def update(self, output: Tensor) -> bool:
-        """Take one output; return True when its window varies less than any before."""
+    def update(self, output: Tensor, *, look: bool = True) -> bool:
+        """Take one output; return True when its window varies less than any that was looked at before."""
         values = output.detach().flatten()
         values = values[:: max(1, values.numel() // self.max_values)].double()
         self._sum = values.clone() if self._sum is None else self._sum + values
@@ -46,7 +46,7 @@ class WindowedVariance:
             old = self._outputs.popleft()
             self._sum -= old
             self._squares -= float(old.square().sum())
-        if len(self._outputs) < self.window:
+        if len(self._outputs) < self.window or not look:
             return False
         variance = (self._squares - float(self._sum.square().sum()) / self.window) / self.window
         variance /= values.numel()
@@ -59,6 +59,32 @@ class WindowedVariance:
     @property
     def stop(self) -> bool:
         return 0 < self.patience <= self.since_best
+
+
+class NoiseLevel:
+    """Says when the loss has come down to about the variance of the noise, and from then on.
+
+    Before that, what is missing is picture, and a slow network's outputs may rest all the same. Source: the
+    discrepancy principle, Morozov, 1966; here it only says from when on the least variance is looked for, so
+    that a noise that is a little wrong does no harm.
+
+    Parameters
+    ----------
+    variance
+        Of the noise; None when unknown: it is reached at once. 0 is never reached: there is nothing that
+        could be drawn too exactly.
+    """
+
+    def __init__(self, variance: float | None) -> None:
+        self.variance, self.reached = variance, variance is None
+        self._mean: float | None = None
+
+    def update(self, loss: float) -> bool:
+        """Take one loss, the mean squared distance; return whether its running mean was down there."""
+        self._mean = loss if self._mean is None else 0.95 * self._mean + 0.05 * loss
+        if self.variance:
+            self.reached = self.reached or self._mean <= 1.1 * self.variance
+        return self.reached
 
 
 class Rollback:
