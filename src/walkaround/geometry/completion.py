@@ -60,7 +60,7 @@ def complete_depth(
     holes
         (H, W) what to fill; a pixel that is neither valid nor a hole stays as it is.
     image_srgb
-        (H, W, 3).
+        (H, W, 3), or grey (H, W, 1).
 
     Returns
     -------
@@ -83,7 +83,8 @@ def complete_depth(
     if not (region & known).any():
         return out
     inverse = np.where(known, 1 / np.maximum(depth, 1e-9), 0).astype(np.float64)
-    colours = cv2.GaussianBlur(image_srgb, (0, 0), _BLUR_PX).astype(np.float32) / np.float32(255)
+    blurred = cv2.GaussianBlur(image_srgb, (0, 0), _BLUR_PX).reshape(image_srgb.shape)
+    colours = blurred.astype(np.float32) / np.float32(255)
     surface = surfaces_of(inverse, known, region, colours, power=options.colour)
     rows, columns = np.nonzero(region)
     box = slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1)
