@@ -46,6 +46,15 @@ def results(values: dict[str, list[float]], *, higher: bool = True) -> Results:
     )
 
 
+def test_one_seed_has_no_spread() -> None:
+    one, two = results({"a": [0.5], "b": [0.25]}), results({"a": [0.5, 0.7], "b": [0.25, 0.3]})
+    for found, marks in ((one, 0), (two, 2)):
+        rows = [line for line in as_text(found).splitlines() if line.startswith(("│ a", "│ b"))]
+        assert sum("±" in row for row in rows) == marks
+        assert as_svg(found).count('class="band"') == marks
+        assert as_page(found).count(" ± ") == 2 * marks + 1  # table, picture; the line below says what it is
+
+
 def test_a_study_runs_once_and_says_what_it_found(tmp_path: Path) -> None:
     found = run_study(ToyStudy(), RECIPE, tmp_path)
     assert len(found.rows) == 6

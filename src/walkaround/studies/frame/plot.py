@@ -81,10 +81,9 @@ def _draw_spread(spread: Spread, y: float, x_of: Callable[[float], float]) -> li
     left, middle = x_of(spread.mean - spread.deviation), x_of(spread.mean)
     right = x_of(spread.mean + spread.deviation)
     wide = max(0.0, right - left)
-    return [
-        f'<rect x="{left:.1f}" y="{y - 7:.1f}" width="{wide:.1f}" height="14" class="band"/>',
-        f'<path d="M{middle:.1f} {y - 8:.1f}v16" class="mean"/>',
-    ]
+    band = f'<rect x="{left:.1f}" y="{y - 7:.1f}" width="{wide:.1f}" height="14" class="band"/>'
+    mean = f'<path d="M{middle:.1f} {y - 8:.1f}v16" class="mean"/>'
+    return [band, mean] if spread.count > 1 else [mean]
 
 
 def as_page(results: Results) -> str:
@@ -107,7 +106,8 @@ def as_page(results: Results) -> str:
     )
     body = (
         f"<div class=scroll><table><tr><th>arm</th>{head}</tr>{''.join(rows)}</table></div>"
-        "<p>Mean ± standard deviation over the seeds.</p><h2>The paper's claims</h2><div class=scroll><table>"
+        "<p>Mean ± standard deviation over the seeds; one seed has none.</p>"
+        "<h2>The paper's claims</h2><div class=scroll><table>"
         f"<tr><th>claim</th><th>paper</th><th>here</th><th>verdict</th></tr>{''.join(claims)}</table></div>"
         "<p>A claim holds when its difference has the claimed sign with every seed, of at least three. "
         "Positive differences are on the claim's side.</p>"

@@ -86,12 +86,13 @@ class Results:
 
 
 def shown(metric: Metric, spread: Spread | None) -> str:
-    """Return a cell of the table: mean ± deviation."""
+    """Return a cell of the table: mean ± deviation; one seed has no deviation."""
     if spread is None:
         return "-"
     size = 100.0 if metric.percent else 1.0
     digits = 1 if metric.percent else 4
-    return f"{spread.mean * size:.{digits}f} ± {spread.deviation * size:.{digits}f}"
+    mean = f"{spread.mean * size:.{digits}f}"
+    return f"{mean} ± {spread.deviation * size:.{digits}f}" if spread.count > 1 else mean
 
 
 def said(metric: Metric, verdict: Verdict) -> str:
