@@ -143,6 +143,16 @@ def test_verdicts(a: list[float], b: list[float], higher: bool, verdict: str) ->
     assert results({"a": a, "b": b}, higher=higher).verdicts()[0].verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("b", "verdict"),
+    [([0.9, 2.2, 2.8], "holds"), ([0.9, 2.2, 2.2], "unclear"), ([0.2, 1.2, 2.2], "opposite")],
+)
+def test_a_claim_of_no_loss_has_some_slack(b: list[float], verdict: str) -> None:
+    measured = results({"a": [1, 2, 3], "b": b}, higher=True)
+    claim = dataclasses.replace(measured.claims[0], slack=0.5)
+    assert dataclasses.replace(measured, claims=(claim,)).verdicts()[0].verdict == verdict
+
+
 def test_words_of_a_recipe_are_no_markup() -> None:
     strange = dataclasses.replace(results({"a": [1.0], "b": []}), text="<script>", recipe={"<b>": "[red]"})
     assert "<script>" not in as_page(strange) and "<b>" not in as_page(strange)

@@ -19,6 +19,7 @@ STUDIES: dict[str, str] = {
     "classify": "walkaround.studies.classify.study:ClassifyStudy",
     "contrast": "walkaround.studies.contrast.study:ContrastStudy",
     "cloud": "walkaround.studies.clouds.study:CloudStudy",
+    "saliency": "walkaround.studies.saliency.study:SaliencyStudy",
 }
 """Name -> ``module:Class`` of the study, loaded when it is chosen."""
 

@@ -38,6 +38,8 @@ class Claim:
     """Arm that the claim says is better in the metric ..."""
     than: str
     """... than this one."""
+    slack: float = 0.0
+    """The claim holds as long as it is worse by less than this: for claims that nothing is lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
