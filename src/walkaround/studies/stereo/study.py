@@ -22,7 +22,7 @@ def _claim(text: str, better: str, than: str, paper: str) -> Claim:
 
 
 class StereoStudy:
-    """An MVSNet-class network from scratch and after self-supervised pretraining, at four shares of labels."""
+    """An MVSNet-class network, from scratch and after self-supervised pretraining, by share of labels."""
 
     name = "stereo"
     text = "Multi-view stereo: from scratch and after pretraining without depth, by share of labels."
