@@ -20,6 +20,7 @@ STUDIES: dict[str, str] = {
     "contrast": "walkaround.studies.contrast.study:ContrastStudy",
     "cloud": "walkaround.studies.clouds.study:CloudStudy",
     "saliency": "walkaround.studies.saliency.study:SaliencyStudy",
+    "stereo": "walkaround.studies.stereo.study:StereoStudy",
 }
 """Name -> ``module:Class`` of the study, loaded when it is chosen."""
 

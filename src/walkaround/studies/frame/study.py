@@ -63,6 +63,10 @@ class Job:
         """Where :func:`~walkaround.studies.frame.checkpoints.fit` keeps the state in the middle."""
         return self.folder / "checkpoint.pt"
 
+    def folder_of(self, arm: str) -> Path:
+        """Return the folder of an earlier arm with the same seed, read only: jobs run in the arms' order."""
+        return self.folder.parents[1] / arm / self.folder.name
+
 
 class Study(Protocol):
     """What a study provides; see :mod:`walkaround.studies.frame` for an example."""
