@@ -26,7 +26,7 @@ from walkaround.radiance.sampling import (
 from walkaround.radiance.views import TargetView, ViewSet, nearest_views
 from walkaround.types import ByteArray, Float32Array, Progress, no_progress
 
-_DEPTH_SHARE = 0.5
+_DEPTH_SHARE = 0.8
 """How much of the fine samples the depth maps may direct, where they know."""
 
 

@@ -14,6 +14,8 @@ from walkaround.radiance.views import TargetView, ViewSet
 from walkaround.types import IntArray
 
 _BEHIND = 1e-3
+_KNOTS = (0.0, 0.12, 0.88, 1.0)
+"""Places on a ray of the four depths of its range."""
 _EVERYWHERE = 0.01
 """Share of the fine samples that go where the coarse look found nothing."""
 
@@ -35,12 +37,17 @@ class Rays:
 
     start: Tensor  # (3,)
     step: Tensor  # (R, 3) for a depth of 1
-    near: float
-    far: float
+    depth_range: tuple[float, ...]
+    """Near, where the scene begins, where it ends, far."""
 
     def depths(self, places: Tensor) -> Tensor:
-        """Turn places 0..1 into depths; they are even in inverse depth."""
-        return 1.0 / (1 / self.near + places * (1 / self.far - 1 / self.near))
+        """Turn places 0..1 into depths: even in inverse depth in each of three parts, most in the middle."""
+        inverse = torch.full_like(places, 1 / self.depth_range[0])
+        for part in range(3):
+            first, last = _KNOTS[part : part + 2]
+            share = ((places - first) / (last - first)).clamp(0, 1)
+            inverse = inverse + share * (1 / self.depth_range[part + 1] - 1 / self.depth_range[part])
+        return 1 / inverse
 
     def points(self, places: Tensor) -> Tensor:
         """Return the points of (R, S) places: (R, S, 3) in the world."""
@@ -48,7 +55,7 @@ class Rays:
 
     def part(self, rows: slice | Tensor) -> Rays:
         """Return some of the rays."""
-        return Rays(start=self.start, step=self.step[rows], near=self.near, far=self.far)
+        return Rays(start=self.start, step=self.step[rows], depth_range=self.depth_range)
 
 
 def make_sources(
@@ -64,11 +71,11 @@ def make_sources(
     Parameters
     ----------
     mixing
-        (3, 3), applied to all colours: training's.
+        (V, 3, 3), applied to the colours of each picture: training's.
     """
     images = torch.from_numpy(np.ascontiguousarray(views.images_srgb[rows])).to(device).float().div(255)
     if mixing is not None:
-        images = images @ mixing.to(device).t()
+        images = images @ mixing.to(device).transpose(1, 2)[:, None]
     colours = images.permute(0, 3, 1, 2)  # channels last in memory, which convolutions like
     projection = views.K[rows] @ views.cam_from_world[rows, :3]
     depth = None
@@ -92,7 +99,7 @@ def rays_of(target: TargetView, pixels: Tensor) -> Rays:
     in_cam = torch.stack([x, y, torch.ones_like(x)], dim=1)
     step = in_cam @ world_from_cam.to(pixels.device).t()
     start = torch.from_numpy(target.centre).float().to(pixels.device)
-    return Rays(start=start, step=step, near=target.near, far=target.far)
+    return Rays(start=start, step=step, depth_range=tuple(float(depth) for depth in target.depth_range))
 
 
 def even_places(rays: int, count: int, device: str | torch.device, jitter: Tensor | None = None) -> Tensor:
@@ -154,10 +161,11 @@ def depth_weights(sources: Sources, rays: Rays, places: Tensor) -> Tensor:
         sources.depth, grid[:, None], mode="nearest", align_corners=False, padding_mode="zeros"
     )[:, 0, 0]  # (V, N)
     known = (found > 0) & inside
-    step = (1 / rays.near - 1 / rays.far) / places.shape[1]
+    apart = -torch.diff(1 / rays.depths(places), dim=1)
+    step = 0.75 * torch.cat([apart, apart[:, -1:]], dim=1).reshape(-1)
     off = 1 / z.clamp(min=_BEHIND) - 1 / found.clamp(min=_BEHIND)
-    agree = ((off.abs() < 0.75 * step) & known).sum(dim=0).to(places.dtype)
-    past = ((off > 0.75 * step) & known).sum(dim=0).to(places.dtype)
+    agree = ((off.abs() < step) & known).sum(dim=0).to(places.dtype)
+    past = ((off > step) & known).sum(dim=0).to(places.dtype)
     return composited((agree / (agree + past + 0.5)).view(places.shape))
 
 

@@ -52,6 +52,9 @@ class TrainingOptions:
     """Share of the steps in which depth maps guide the fine look."""
     recolour: bool = True
     """Swap and scale the colours of a scene at random."""
+    light: float = 0.5
+    """Brightness changes with the direction of view by up to so much, as an exponent: as where an object
+    turns before standing lights, or a camera sets its exposure. Teaches to believe the nearer pictures."""
 
     def check(self) -> None:
         """Raise :class:`UsageError` when a value makes no sense."""
@@ -62,6 +65,7 @@ class TrainingOptions:
             (self.coarse >= 4 and self.fine >= 4, "coarse or fine", "4 or more"),
             (self.rate > 0, "rate", "above 0"),
             (self.depth_weight >= 0, "depth_weight", "0 or more"),
+            (0 <= self.light <= 2, "light", "0 to 2"),
             (0 <= self.depth_guided <= 1, "depth_guided", "0 to 1"),
         )
         for passed, name, wanted in tests:
@@ -80,7 +84,7 @@ class Batch:
     rows: IntArray
     """Of the pictures it is rendered from."""
     pixels: IntArray  #: (R, 2) column and row
-    mixing: FloatArray  #: (3, 3) applied to the colours of all of the scene's pictures
+    mixing: FloatArray  #: (1 + sources, 3, 3) applied to the colours, of the picture itself first
     use_depth: bool
 
 
@@ -94,13 +98,14 @@ def draw_batch(scenes: Sequence[ViewSet], options: TrainingOptions, rng: np.rand
     rows = np.sort(rng.permutation(near)[:count])
     height, width = views.images_srgb.shape[1:3]
     pixels = np.stack([rng.integers(width, size=options.rays), rng.integers(height, size=options.rays)], 1)
-    mixing = np.eye(3)
-    if options.recolour:
-        mixing = mixing[rng.permutation(3)] * rng.uniform(0.7, 1.0, (3, 1))
     return Batch(
-        views=views, number=number, rows=rows, pixels=pixels, mixing=mixing,
+        views=views,
+        number=number,
+        rows=rows,
+        pixels=pixels,
+        mixing=_mixing(views, np.append(number, rows), options, rng),
         use_depth=bool(rng.uniform() < options.depth_guided),
-    )  # fmt: skip
+    )
 
 
 def batch_loss(
@@ -109,7 +114,11 @@ def batch_loss(
     """Return the loss of a batch and the PSNR of its pixels in dB."""
     device = next(network.parameters()).device
     sources = make_sources(
-        batch.views, batch.rows, network.pictures, str(device), mixing=torch.from_numpy(batch.mixing).float()
+        batch.views,
+        batch.rows,
+        network.pictures,
+        str(device),
+        mixing=torch.from_numpy(batch.mixing[1:]).float(),
     )
     pixels = torch.from_numpy(batch.pixels).to(device)
     rays = rays_of(batch.views.target(batch.number), pixels + 0.5)
@@ -142,9 +151,22 @@ def rate_share(number: int, steps: int) -> float:
     return 0.02 + 0.49 * (1 + math.cos(math.pi * (number - warm) / max(1, steps - warm)))
 
 
+def _mixing(views: ViewSet, rows: IntArray, options: TrainingOptions, rng: np.random.Generator) -> FloatArray:
+    """Draw how the colours of pictures change, (N, 3, 3): the scene's paint, and light from one side."""
+    paint = np.eye(3)
+    if options.recolour:
+        paint = paint[rng.permutation(3)] * rng.uniform(0.7, 1.0, (3, 1))
+    away = views.centres[rows] - views.middle
+    away /= np.linalg.norm(away, axis=1, keepdims=True)
+    side = rng.normal(size=3)
+    bright = away @ side / np.linalg.norm(side) * rng.uniform(0, options.light)
+    # no brighter than the picture was: nothing is clipped
+    return np.exp(bright - bright.max())[:, None, None] * paint
+
+
 def _truth(batch: Batch, device: torch.device) -> Tensor:
     colours = batch.views.images_srgb[batch.number][batch.pixels[:, 1], batch.pixels[:, 0]] / 255.0
-    return torch.from_numpy(colours @ batch.mixing.T).float().to(device)
+    return torch.from_numpy(colours @ batch.mixing[0].T).float().to(device)
 
 
 def _depth_error(inverse_depth: Tensor, batch: Batch, rays: Rays) -> Tensor:
@@ -153,5 +175,7 @@ def _depth_error(inverse_depth: Tensor, batch: Batch, rays: Rays) -> Tensor:
         return inverse_depth.new_zeros(())
     found = batch.views.depth[batch.number][batch.pixels[:, 1], batch.pixels[:, 0]]
     depth = torch.from_numpy(found).to(inverse_depth.device)
-    off = (inverse_depth - 1 / depth.clamp(min=1e-3)).abs() / (1 / rays.near - 1 / rays.far)
+    off = (inverse_depth - 1 / depth.clamp(min=1e-3)).abs() / (
+        1 / rays.depth_range[1] - 1 / rays.depth_range[2]
+    )
     return (off * (depth > 0)).sum() / max(1, len(found))

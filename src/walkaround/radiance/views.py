@@ -28,6 +28,10 @@ MIN_VIEWS = 3
 NEAREST_SHARE, FARTHEST_SHARE = 0.45, 4.0
 """Of a camera's distance to the middle of the scene: rays are looked at from here to there at least, so that
 the table before the object and the room behind it lie on them."""
+_OBJECT_SHARES = (0.6, 1.6)
+"""The same for the part that is looked at closely, of a scene without points."""
+_ROOM = (0.93, 1.1)
+"""Before the nearest and behind the farthest points."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +41,7 @@ class TargetView:
     K: FloatArray  #: (3, 3) pixels
     cam_from_world: FloatArray  #: (4, 4)
     size_hw: tuple[int, int]
-    near: float
-    """Nearest depth that is looked at."""
-    far: float
-    """Farthest one; what lies behind it is drawn there."""
+    depth_range: FloatArray  #: (4,) rising: near, where the scene begins, where it ends, far
 
     @property
     def centre(self) -> FloatArray:  # (3,)
@@ -58,7 +59,7 @@ class ViewSet:
     K: FloatArray  #: (V, 3, 3) pixels
     cam_from_world: FloatArray  #: (V, 4, 4)
     middle: FloatArray  #: (3,) what the cameras look at
-    near_far: FloatArray  #: (V, 2) depths
+    depth_range: FloatArray  #: (V, 4) rising: near, where the scene begins, where it ends, far
     depth: Float32Array | None = None  #: (V, H, W), 0 where there is none
 
     def __len__(self) -> int:
@@ -72,11 +73,10 @@ class ViewSet:
 
     def target(self, number: int) -> TargetView:
         """Return the camera of a picture, to render it anew."""
-        near, far = self.near_far[number]
         height, width = self.images_srgb.shape[1:3]
         return TargetView(
             K=self.K[number], cam_from_world=self.cam_from_world[number], size_hw=(height, width),
-            near=float(near), far=float(far),
+            depth_range=self.depth_range[number],
         )  # fmt: skip
 
     def without(self, number: int) -> ViewSet:
@@ -91,7 +91,7 @@ class ViewSet:
             images_srgb=self.images_srgb[rows],
             K=self.K[rows],
             cam_from_world=self.cam_from_world[rows],
-            near_far=self.near_far[rows],
+            depth_range=self.depth_range[rows],
             depth=None if self.depth is None else self.depth[rows],
         )
 
@@ -151,7 +151,7 @@ def load_views(
         K=np.stack(cameras),
         cam_from_world=poses,
         middle=middle,
-        near_far=np.stack([near_far_of(pose, middle, model.points_in_world) for pose in poses]),
+        depth_range=np.stack([depth_range_of(pose, middle, model.points_in_world) for pose in poses]),
         depth=np.stack(maps) if any(depth is not None for depth in depths) else None,
     )
 
@@ -170,8 +170,11 @@ def middle_of(cam_from_world: FloatArray) -> FloatArray:
     return found
 
 
-def near_far_of(cam_from_world: FloatArray, middle: FloatArray, points_in_world: FloatArray) -> FloatArray:
-    """Return the range of depths of a camera, (2,): the sparse points with some room, and what lies around.
+def depth_range_of(cam_from_world: FloatArray, middle: FloatArray, points_in_world: FloatArray) -> FloatArray:
+    """Return where a camera's rays are looked at, (4,) rising depths: near, begin, end, far.
+
+    Most samples go between begin and end, where the sparse points lie; what stands before and behind them
+    gets the others.
 
     Parameters
     ----------
@@ -180,12 +183,13 @@ def near_far_of(cam_from_world: FloatArray, middle: FloatArray, points_in_world:
     """
     distance = float(np.linalg.norm(cam_from_world[:3, :3] @ middle + cam_from_world[:3, 3]))
     near, far = NEAREST_SHARE * distance, FARTHEST_SHARE * distance
+    begin, end = (share * distance for share in _OBJECT_SHARES)
     z = points_in_world @ cam_from_world[2, :3] + cam_from_world[2, 3]
     z = z[z > 0.05 * distance]
     if len(z) >= 10:
         low, high = np.quantile(z, [0.01, 0.99])
-        near, far = min(near, 0.8 * low), max(far, 1.25 * high)
-    return np.array([near, far])
+        begin, end = _ROOM[0] * low, _ROOM[1] * high
+    return np.array([min(near, 0.9 * begin), begin, end, max(far, 1.25 * end)])
 
 
 def _canvas(camera: Camera, long_side_px: int) -> tuple[int, int]:

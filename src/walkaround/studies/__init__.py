@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STUDIES: dict[str, str] = {
     "classify": "walkaround.studies.classify.study:ClassifyStudy",
     "cloud": "walkaround.studies.clouds.study:CloudStudy",
+    "radiance": "walkaround.studies.radiance.study:RadianceStudy",
 }
 """Name -> ``module:Class`` of the study, loaded when it is chosen."""
 
