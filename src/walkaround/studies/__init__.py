@@ -21,6 +21,7 @@ STUDIES: dict[str, str] = {
     "cloud": "walkaround.studies.clouds.study:CloudStudy",
     "saliency": "walkaround.studies.saliency.study:SaliencyStudy",
     "stereo": "walkaround.studies.stereo.study:StereoStudy",
+    "radiance": "walkaround.studies.radiance.study:RadianceStudy",
 }
 """Name -> ``module:Class`` of the study, loaded when it is chosen."""
 
