@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from walkaround.studies.classify.augment import DEVIATION, MEAN
+from walkaround.studies.views.networks import DEVIATION, MEAN
 
 
 def supervised_loss(maps: list[Tensor], masks: Tensor) -> Tensor:
