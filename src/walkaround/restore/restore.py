@@ -216,12 +216,13 @@ def _upscale(image: Float32Array, options: RestoreOptions, listen: Listen) -> Re
 def _deblur(
     image: Float32Array, picture: Picture, options: RestoreOptions, name: str, listen: Listen
 ) -> Restored:
-    side = unknown_side(options.kernel)
+    sigma, side = _sigma(picture.image, options, name), unknown_side(options.kernel)
     if side is not None:
-        kernel = estimate_kernel(image, side, options=options.prior, seed=options.seed, device=options.device)
+        kernel = estimate_kernel(
+            image, side, sigma, options=options.prior, seed=options.seed, device=options.device
+        )
     else:
         kernel = parse_kernel(options.kernel)
-    sigma = _sigma(picture.image, options, name)
     if options.method == "prior":
         operator = Convolution(torch.from_numpy(kernel))
         return _prior(image, operator, _size(image), "deblur", options, sigma, listen)
