@@ -6,12 +6,13 @@ PSNR is of 0..1, clipped; of luminance where the table says Y. One thread; the s
 process, with everything: classical estimates, learning, drawing.
 
 Tasks: denoise (sigma 25, clipped to 0..1 as in the paper), inpaint50 (half of the pixels missing), text
-(words over it), hole (50 x 40 pixels, from pieces of the picture), hole-prior (the same, drawn by the prior),
-upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of sigma 2, blind
-(that Gaussian, not told), dejpeg (quality 10). ``stop`` lets a generator of the prior (``--generator``)
-denoise a crop beyond the moment at which it stops, and tells the best there was. ``depth`` removes 30 % of
-the bunny's depth and fills it. ``paper`` lets the network of the paper denoise a crop beside ours, to the last iteration,
-and tells its best average, the last, and that of least variance (ES-WMV).
+(words over it), hole (50 x 40 pixels, from pieces of the picture), hole-prior (the same, drawn by the
+prior), upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of sigma 2,
+blind (that Gaussian, not told), dejpeg (quality 10). ``stop`` lets a generator of the prior
+(``--generator``) denoise a crop beyond the moment at which it stops, and tells the best there was.
+``depth`` removes 30 % of the bunny's depth and fills it. ``paper`` lets the network of the paper denoise a
+crop beside ours, to the last iteration, and tells its best average, the last, and that of least variance
+(ES-WMV).
 """
 
 from __future__ import annotations

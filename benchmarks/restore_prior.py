@@ -1,8 +1,8 @@
 """The prior on every task: ``python benchmarks/restore_prior.py --data DATA [--generator swift]``.
 
 The middle of a picture of Set9 is damaged as in ``benchmarks/restore.py`` and drawn by the prior, as
-``walkaround restore --method prior`` does it. Printed: PSNR of what was given (of bicubic, for enlarging; of a
-thin plate, for missing pixels), of the result, and CPU-seconds.
+``walkaround restore --method prior`` does it. Printed: PSNR of what was given (of bicubic for enlarging, of
+a thin plate for missing pixels), of the result, and CPU-seconds.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from walkaround.restore.plate import fill_smooth
 PLACES = ((380, 225), (225, 475), (50, 690))
 """Rows and columns of the holes' corners: the table, the outline of the bunny, the wall behind it."""
 HEIGHT_PX, WIDTH_PX, SHOWN_PX, SCALE = 40, 50, 28, 1.6
-ITERATIONS = 250
+ITERATIONS = 150
 
 
 def main(path: Path) -> None:
