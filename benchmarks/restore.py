@@ -297,18 +297,19 @@ def gaussian(truth: Float32Array, noise: Float32Array, seed: int, picture: Path)
 
 
 def blind(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
-    """The Gaussian of ``gaussian``, not told; the error is that of the kernel, of its norm."""
+    """The Gaussian of ``gaussian``, not told; errors are those of kernels, of their norm.
+
+    ``ours`` takes the spectrum's word, ``joint`` goes on from it with the prior.
+    """
     kernel = np.pad(gaussian_kernel(1.6), 1)
     image = to_array(Convolution(torch.from_numpy(kernel))(to_tensor(truth))) + BLUR_SIGMA * noise
-    options = PriorOptions()
-    from_spectrum = gaussian_of(estimate_blur(image), kernel.shape[0])
     began = time.process_time()
-    found = estimate_kernel(image, kernel.shape[0], BLUR_SIGMA, options=options, seed=seed)
-    out = {"input": psnr(image, truth), "kernel_cpu_s": round(time.process_time() - began, 1)}
-    for name, used in (("known", kernel), ("spectrum", from_spectrum)):
-        done = deblur_by_pairs(image, used, BLUR_SIGMA, options=PairsOptions(), seed=seed)
-        out[name] = psnr(done, truth)
-    for name, used in (("spectrum_error", from_spectrum), ("error", found)):
+    joint = estimate_kernel(image, kernel.shape[0], BLUR_SIGMA, options=PriorOptions(), seed=seed)
+    out = {"input": psnr(image, truth), "joint_cpu_s": round(time.process_time() - began, 1)}
+    found = gaussian_of(estimate_blur(image), kernel.shape[0])
+    for name, used in (("known", kernel), ("joint", joint)):
+        out[name] = psnr(deblur_by_pairs(image, used, BLUR_SIGMA, options=PairsOptions(), seed=seed), truth)
+    for name, used in (("error", found), ("joint_error", joint)):
         out[name] = round(float(np.linalg.norm(used - kernel) / np.linalg.norm(kernel)), 3)
     restore = lambda: deblur_by_pairs(image, found, BLUR_SIGMA, options=PairsOptions(), seed=seed)  # noqa: E731
     return finish(truth, out, restore, picture)

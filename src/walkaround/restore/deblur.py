@@ -164,10 +164,9 @@ def estimate_kernel(
     seed: int = 0,
     device: str = "cpu",
 ) -> Float32Array:  # (size, size)
-    """Estimate an unknown blur: a Gaussian from the spectrum, made better together with what the prior draws.
+    """Estimate an unknown blur: a Gaussian from the spectrum, changed together with what the prior draws.
 
-    Good for blurs like a Gaussian; a motion's kernel comes out as an elongated blob. From nothing, kernel and
-    picture settle on hardly any blur.
+    Not always for the better; without the spectrum, kernel and picture settle on hardly any blur.
 
     Parameters
     ----------
