@@ -165,7 +165,7 @@ def measure(arguments: Arguments, folder: Path, count: int, scale: float) -> tup
     print(
         f"{len(scene.model.views):5d} {camera.width:5d}x{camera.height:<4d} {spread:>22} {cpu:7.2f}"
         f" {wall / scene.megapixels:9.2f} {cpu / scene.megapixels:8.2f} {measured} {cost.peak_gb:8.2f}"
-        + (f"   filled {filled}" if arguments.depth.fill else ""),
+        + (f"   filled {filled}" if arguments.depth.asked_filling else ""),
         flush=True,
     )
     return scene.megapixels, cpu

@@ -6,13 +6,13 @@ PSNR is of 0..1, clipped; of luminance where the table says Y. One thread; the s
 process, with everything: classical estimates, learning, drawing.
 
 Tasks: denoise (sigma 25, clipped to 0..1 as in the paper), inpaint50 (half of the pixels missing), text
-(words over it), hole (50 x 40 pixels, from pieces of the picture), hole-prior (the same, drawn by the
-prior), upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of sigma 2,
-blind (that Gaussian, not told), dejpeg (quality 10). ``stop`` lets a generator of the prior
-(``--generator``) denoise a crop beyond the moment at which it stops, and tells the best there was.
-``depth`` removes 30 % of the bunny's depth and fills it. ``paper`` lets the network of the paper denoise a
-crop beside ours, to the last iteration, and tells its best average, the last, and that of least variance
-(ES-WMV).
+(words over it), hole (50 x 40 pixels, from pieces of the picture), hole-prior (the same, drawn by the prior),
+upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of sigma 2, blind
+(that Gaussian, not told), dejpeg (quality 10). ``stop`` lets a generator of the prior (``--generator``)
+denoise a crop beyond the moment at which it stops, and tells the best there was. ``depth`` removes 30 % of
+the bunny's depth, or of simulated objects' (``--scenes``), in blobs and fills it. ``paper`` lets the network
+of the paper denoise a crop beside ours, to the last iteration, and tells its best average, the last, and that
+of least variance (ES-WMV).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ import torch
 import tyro
 from accuracy import commit, machine
 
+from walkaround.geometry.completion import complete_depth
 from walkaround.restore.classical import estimate_sigma, fill_missing, nlm
 from walkaround.restore.deblur import deblur_by_pairs, estimate_kernel
 from walkaround.restore.dejpeg import dejpeg_by_pairs
 from walkaround.restore.denoise import denoise_by_pairs
-from walkaround.restore.depth import complete_depth
 from walkaround.restore.holes import Draw, drawn_by_patches, drawn_by_prior, fill_holes
 from walkaround.restore.inpaint import inpaint_by_pairs
 from walkaround.restore.jpeg import read_tables
@@ -76,6 +76,9 @@ class Arguments:
     """Of the task ``paper``."""
     generator: str = "swift"
     """Of the task ``stop``."""
+    scenes: tuple[Path, ...] = ()
+    """Of the task ``depth``: folders with ``depth`` and ``images``, as ``walkaround simulate`` writes them;
+    ``truth/bunny`` of DATA when not given."""
     only_print: bool = False
     """Print the table of the rows that are there."""
 
@@ -90,7 +93,8 @@ def main(arguments: Arguments) -> None:
     done = {key_of(row) for row in read_rows(rows)}
     for seed in () if arguments.only_print else arguments.seeds:
         if "depth" in arguments.tasks:
-            depth_rows(arguments.data, seed)
+            for folder in arguments.scenes or (arguments.data / "truth" / "bunny",):
+                depth_rows(folder, seed)
         for task in (task for task in arguments.tasks if task != "depth"):
             for path in pictures(arguments):
                 named = f"stop-{arguments.generator}" if task == "stop" else task
@@ -114,23 +118,27 @@ def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["task"], row["image"], row["seed"], row["crop"]
 
 
-def depth_rows(data: Path, seed: int) -> None:
-    """Print the error of linear and of guided filling, of every view of ``truth/bunny``, in millimetres."""
-    folder = data / "truth" / "bunny"
-    table = [bunny_view(folder, path.stem, seed) for path in sorted((folder / "depth").glob("*.npz"))]
+def depth_rows(folder: Path, seed: int) -> None:
+    """Print the error of linear and of guided filling, of every view of a scene, in thousandths of a unit."""
+    table = [depth_view(folder, path.stem, seed) for path in sorted((folder / "depth").glob("*.npz"))]
     for name, column in zip(
-        ("mean absolute", "median", "root mean square"), np.array(table).transpose(1, 2, 0), strict=True
+        ("mean absolute", "median", "root mean square"),
+        np.array(table)[:, :3].transpose(1, 2, 0),
+        strict=True,
     ):
         linear, guided = column
-        print(f"depth, {name} error in mm: linear {linear.mean():.3f}, guided {guided.mean():.3f}; ratio "
-              f"{guided.mean() / linear.mean():.2f}, of views {np.min(guided / linear):.2f} to "
-              f"{np.max(guided / linear):.2f}")  # fmt: skip
+        print(f"depth of {folder.name}, {name} error in 1/1000: linear {linear.mean():.3f}, guided "
+              f"{guided.mean():.3f}; ratio {guided.mean() / linear.mean():.2f}, of {len(table)} views "
+              f"{np.min(guided / linear):.2f} to {np.max(guided / linear):.2f}")  # fmt: skip
+    seconds = np.array(table)[:, 3]
+    print(f"depth of {folder.name}, CPU s a view: linear {seconds[:, 0].mean():.2f}, guided "
+          f"{seconds[:, 1].mean():.2f}, at most {seconds[:, 1].max():.2f}")  # fmt: skip
 
 
-def bunny_view(folder: Path, stem: str, seed: int) -> list[list[float]]:
-    """Return (linear, guided) of three errors."""
+def depth_view(folder: Path, stem: str, seed: int) -> list[list[float]]:
+    """Return (linear, guided) of three errors and of the CPU time."""
     depth = np.load(folder / "depth" / f"{stem}.npz")["depth"]
-    image = cv2.imread(str(folder / "images" / f"{stem}.png"))[..., ::-1]
+    image = cv2.imread(str(next((folder / "images").glob(f"{stem}.*"))))[..., ::-1]
     valid, blobs = depth > 0, np.zeros(depth.shape, np.uint8)
     source, places = np.random.default_rng((seed, int(stem))), np.argwhere(depth > 0)
     while (blobs[valid] > 0).mean() < 0.3:
@@ -139,11 +147,14 @@ def bunny_view(folder: Path, stem: str, seed: int) -> list[list[float]]:
         cv2.ellipse(blobs, (column, row), axes, float(source.random() * 180), 0, 360, 1, -1)
     holes = (blobs > 0) & valid
     known = valid & ~holes
+    times = [time.process_time()]
     linear = fill_missing(depth[..., None], known)[..., 0]
-    guided = complete_depth(depth, known, holes, np.ascontiguousarray(image))
+    times.append(time.process_time())
+    guided = complete_depth(np.where(known, depth, 0), known, holes, np.ascontiguousarray(image))
+    times.append(time.process_time())
     errors = [1000 * np.abs(filled - depth)[holes] for filled in (linear, guided)]
     measures = (np.mean, np.median, lambda e: np.sqrt(np.square(e).mean()))
-    return [[float(measure(error)) for error in errors] for measure in measures]
+    return [[float(measure(error)) for error in errors] for measure in measures] + [np.diff(times).tolist()]
 
 
 def pictures(arguments: Arguments) -> list[Path]:

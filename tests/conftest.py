@@ -46,3 +46,15 @@ def test_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("WALKAROUND_TEST_DATA is not set to the shared captures")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A rendered dataset: two mugs, two bottles, ten views of 32 pixels each; not to be written to."""
+    from walkaround.simulate.dataset_options import SimulateDatasetOptions
+    from walkaround.simulating import simulate_dataset
+
+    root = tmp_path_factory.mktemp("toys")
+    options = SimulateDatasetOptions(classes=2, instances=2, views=10, size=32)
+    simulate_dataset(root, options=options, workers=1)
+    return root

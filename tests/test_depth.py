@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from walkaround.depth import (
 from walkaround.depth import store as store_module
 from walkaround.depth import views as views_module
 from walkaround.depth import warps as warps_module
+from walkaround.depth.complete import complete_holes
 from walkaround.depth.consensus import correct_depth
-from walkaround.depth.estimate import remove_specks, to_image
+from walkaround.depth.estimate import filled_in, remove_specks, to_image
 from walkaround.depth.fill import fill_holes
 from walkaround.depth.sources import select_sources
 from walkaround.depth.store import ArrayStore
@@ -540,7 +542,9 @@ def test_what_more_views_saw_in_front_wins() -> None:
 def test_filled_pixels_are_marked_and_measured_ones_stay(
     scene: tuple[Path, SparseModel], maps: list[DepthMap], tmp_path: Path
 ) -> None:
-    options = DepthOptions(fill=True, max_size=200)  # smaller than the images: maps are resampled
+    options = DepthOptions(
+        fill=True, complete=True, max_size=200
+    )  # smaller than the images: maps are resampled
     plain = list(estimate_depth(scene[0], scene[1], options=DepthOptions(max_size=200), num_threads=2))
     found = write_depth_maps(
         scene[0], scene[1], tmp_path / "depth", tmp_path / "confidence", options=options, num_threads=2
@@ -565,26 +569,37 @@ def test_filled_pixels_are_marked_and_measured_ones_stay(
     )
 
 
-def one_hole(
-    inverse: FloatArray, hole: tuple[slice, slice], past: float = 1.0
-) -> tuple[BoolArray, Float32Array]:
-    """Fill a hole of one view's map; a second view at the same place measured ``past`` times the depth."""
-    height, width = inverse.shape
+def two_views(grey: ByteArray) -> list[views_module.StereoView]:
+    """Return two views at the same place."""
+    height, width = grey.shape
     camera = CAMERA.scaled(width, height)
     view = orbit([0], camera)[0]
-    grey = np.zeros((height, width), np.uint8)
-    views = [
+    return [
         views_module.StereoView(
             view=view, levels=views_module.make_pyramid(ArrayStore(), "a", grey, camera.K),
             neighbours=np.array([1 - n]), sources=np.array([1 - n]), w_low=0.5, w_high=2.0,
         )
         for n in range(2)
     ]  # fmt: skip
+
+
+def one_hole(
+    inverse: FloatArray,
+    hole: tuple[slice, slice],
+    past: float = 1.0,
+    fill: Callable[..., Float32Array] = fill_holes,
+) -> tuple[BoolArray, Float32Array]:
+    """Fill a hole of one view's map; a second view at the same place measured ``past`` times the depth.
+
+    The picture is bright where the surface is near.
+    """
+    grey = np.where(inverse > np.median(inverse), 200, 60).astype(np.uint8)
+    views = two_views(grey)
     valid = np.ones(inverse.shape, np.bool_)
     valid[hole] = False
     mine = np.where(valid, inverse, 0).astype(np.float32)
     other = (inverse / past).astype(np.float32)
-    filled = fill_holes(views, [mine, other], 0, mine, valid)
+    filled = fill(views, [mine, other], 0, mine, valid)
     assert not filled[valid].any()
     return filled[hole] > 0, filled[hole]
 
@@ -603,6 +618,44 @@ def test_only_small_holes_in_one_smooth_surface_are_filled() -> None:
     assert not one_hole(step, np.s_[80:84, 104:108])[0].any()
     assert not one_hole(bowl, small, past=1.1)[0].any()  # another view saw past it: a gap
     assert one_hole(bowl, small, past=0.9)[0].all()  # hidden from another view: no objection
+
+
+def test_larger_holes_between_surfaces_are_completed() -> None:
+    y, x = np.mgrid[:180, :240].astype(float)
+    step = np.where(x < 126, 1.0, 1.1) + 0.0002 * y  # the edge of depth is an edge of the picture
+    between, large, rim = np.s_[90:101, 121:132], np.s_[60:80, 100:120], np.s_[0:4, 100:104]
+    assert not one_hole(step, between)[0].any()
+    done, values = one_hole(step, between, fill=complete_holes)
+    assert done.all()
+    assert (np.abs(values / step[between] - 1) < 1e-3).mean() > 0.9
+    assert not one_hole(step, large, fill=complete_holes)[0].any()
+    assert not one_hole(step, rim, fill=complete_holes)[0].any()
+    assert not one_hole(step, between, past=1.1, fill=complete_holes)[0].any()  # another view saw past it
+
+
+def test_completion_goes_on_where_filling_ends_and_measured_depth_stays() -> None:
+    y, x = np.mgrid[:180, :240].astype(float)
+    truth = np.where(x < 126, 1.0, 1.1) + 0.0002 * y
+    valid = np.ones(truth.shape, np.bool_)
+    smooth, between = np.s_[40:43, 60:63], np.s_[90:101, 121:132]
+    valid[smooth] = valid[between] = False
+    mine = np.where(valid, truth, 0).astype(np.float32)
+    views = two_views(np.where(x < 126, 60, 200).astype(np.uint8))
+    for options, holes in (
+        (DepthOptions(fill=True), [smooth]),
+        (DepthOptions(fill=True, complete=True), [smooth, between]),
+    ):
+        inverse, covered = filled_in(views, [mine, truth.astype(np.float32)], 0, mine, options)
+        expected = valid.copy()
+        for hole in holes:
+            expected[hole] = True
+        np.testing.assert_array_equal(covered, expected)
+        np.testing.assert_array_equal(inverse[valid], mine[valid])
+
+
+def test_what_is_off_does_not_build_older_sequences_again() -> None:
+    assert "complete" not in DepthOptions().key()
+    assert DepthOptions(complete=True).key() == {**DepthOptions().key(), "complete": True}
 
 
 def test_written_maps_and_scores(
@@ -713,6 +766,8 @@ def test_cuda_without_a_gpu(scene: tuple[Path, SparseModel], monkeypatch: pytest
 def test_fill_with_a_backend_that_cannot(scene: tuple[Path, SparseModel]) -> None:
     with pytest.raises(UsageError, match="fill works with"):
         estimate_depth(*scene, options=DepthOptions(backend="colmap_cuda", fill=True))
+    with pytest.raises(UsageError, match="complete works with"):
+        estimate_depth(*scene, options=DepthOptions(backend="colmap_cuda", complete=True))
 
 
 def test_one_view_is_not_enough(scene: tuple[Path, SparseModel]) -> None:

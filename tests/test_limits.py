@@ -37,6 +37,7 @@ def test_too_small_is_refused(name: str) -> None:
     [
         {"depth": {"backend": "foo"}},
         {"depth": {"backend": "colmap_cuda", "fill": True}},
+        {"depth": {"backend": "colmap_cuda", "complete": True}},
         {"masks": {"model": "nowhere.onnx"}},
     ],
 )

@@ -48,6 +48,16 @@ def test_tiles_join_exactly() -> None:
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
 
 
+def test_eight_turns_do_not_know_left_from_right() -> None:
+    network = trained()
+    base, extra = torch.rand(1, 3, 64, 48), torch.rand(1, 3, 64, 48)
+    once = correct(network, base, extra, turns=8)
+    mirrored = correct(network, base.flip(3), extra.flip(3), turns=8).flip(3)
+    torch.testing.assert_close(once, mirrored, atol=1e-5, rtol=0)
+    one_way = correct(network, base.flip(3), extra.flip(3), turns=4).flip(3)
+    assert not torch.allclose(correct(network, base, extra, turns=4), one_way, atol=1e-3)
+
+
 def test_the_halo_is_as_wide_as_the_network_sees() -> None:
     from walkaround.restore.pairs import HALO_PX
 

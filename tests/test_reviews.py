@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -179,7 +179,8 @@ def test_the_list(ours: Path) -> None:
 
 def test_what_browsers_send(ours: Path) -> None:
     listing = Listing(Dataset(ours, statuses=None))
-    window = None  # not asked for anything here
+    content = SimpleNamespace(scene=SimpleNamespace(key="mug/aaaa"), decided="")
+    window = SimpleNamespace(content=content, panel=SimpleNamespace(write=lambda _: None))
 
     def get(**query: str) -> Request:
         return Request(method="GET", path="/", query=query)
@@ -206,7 +207,9 @@ def test_what_browsers_send(ours: Path) -> None:
         with pytest.raises(UsageError):
             take_review(listing, window, post(wrong))  # type: ignore[arg-type]
     assert [found.decision for found in read_reviews(reviews_path(ours))] == ["relabel"]
+    assert "by hand" in content.decided or "should be" in content.decided
     undone = json.loads(take_review(listing, window, post({"key": "mug/aaaa", "decision": "undo"})).body)  # type: ignore[arg-type]
+    assert content.decided == ""
     assert undone == {"decision": None, "label": None, "note": "", "time": None, "status": "accepted"}
     listing.close()
 

@@ -14,12 +14,13 @@ import pytest
 from walkaround.errors import UsageError
 from walkaround.simulate.dataset_options import SimulateDatasetOptions
 from walkaround.simulating import simulate_dataset
-from walkaround.studies.classify.azimuth import azimuths_deg, is_whole_circle
-from walkaround.studies.classify.consistency import measure
-from walkaround.studies.classify.prepare import prepare, read_store
 from walkaround.studies.classify.recipe import ClassifyRecipe
-from walkaround.studies.classify.sets import ARMS, Views, angle_between, make_set
+from walkaround.studies.classify.sets import ARMS, make_set
 from walkaround.studies.classify.study import ClassifyStudy, rate_share
+from walkaround.studies.views.azimuth import angle_between, azimuths_deg, is_whole_circle
+from walkaround.studies.views.consistency import measure
+from walkaround.studies.views.rows import Views
+from walkaround.studies.views.store import prepare, read_store
 from walkaround.types import FloatArray, no_progress
 
 TINY = ClassifyRecipe(
@@ -178,7 +179,7 @@ def test_a_tiny_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_published_parameter_counts(name: str, count: int) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    from walkaround.studies.classify.networks import make_network
+    from walkaround.studies.views.networks import make_network
 
     network = make_network(name, num_classes=1000, size_px=224)
     assert sum(parameter.numel() for parameter in network.parameters()) == count

@@ -46,6 +46,15 @@ def results(values: dict[str, list[float]], *, higher: bool = True) -> Results:
     )
 
 
+def test_one_seed_has_no_spread() -> None:
+    one, two = results({"a": [0.5], "b": [0.25]}), results({"a": [0.5, 0.7], "b": [0.25, 0.3]})
+    for found, marks in ((one, 0), (two, 2)):
+        rows = [line for line in as_text(found).splitlines() if line.startswith(("│ a", "│ b"))]
+        assert sum("±" in row for row in rows) == marks
+        assert as_svg(found).count('class="band"') == marks
+        assert as_page(found).count(" ± ") == 2 * marks + 1  # table, picture; the line below says what it is
+
+
 def test_a_study_runs_once_and_says_what_it_found(tmp_path: Path) -> None:
     found = run_study(ToyStudy(), RECIPE, tmp_path)
     assert len(found.rows) == 6
@@ -132,6 +141,16 @@ def test_steps_can_be_done_alone(tmp_path: Path) -> None:
 )
 def test_verdicts(a: list[float], b: list[float], higher: bool, verdict: str) -> None:
     assert results({"a": a, "b": b}, higher=higher).verdicts()[0].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("b", "verdict"),
+    [([0.9, 2.2, 2.8], "holds"), ([0.9, 2.2, 2.2], "unclear"), ([0.2, 1.2, 2.2], "opposite")],
+)
+def test_a_claim_of_no_loss_has_some_slack(b: list[float], verdict: str) -> None:
+    measured = results({"a": [1, 2, 3], "b": b}, higher=True)
+    claim = dataclasses.replace(measured.claims[0], slack=0.5)
+    assert dataclasses.replace(measured, claims=(claim,)).verdicts()[0].verdict == verdict
 
 
 def test_words_of_a_recipe_are_no_markup() -> None:

@@ -185,8 +185,13 @@ def test_a_dataset(tmp_path: Path, page: Any, fake_stages: ModuleType) -> None:
         keep_screenshot(page, "accepted")
         page.keyboard.press("r")
         wait_for(lambda: "rejected by hand" in page.locator("#decided").inner_text())
+        assert "the build found: rejected" in page.locator("#decided").inner_text()
         page.keyboard.press("u")
         wait_for(lambda: "accepted by hand" in page.locator("#decided").inner_text())
+        assert session.window.content is not None
+        said = session.window.content.summary[:2]
+        assert said == ["accepted by hand (fine by eye)", "the build found: rejected"]
+        assert session.window.panel.text.content.startswith("accepted by hand")
         wait_for(lambda: ("cccc", "accepted", "accept") in decided(root))
         page.select_option("[name=review]", "")
         page.fill("[name=text]", "nothing")

@@ -36,6 +36,8 @@ _COMMANDS = {
     "demo": "simulate a capture, build it, and compare it with the truth",
     "evaluate": "compare a sequence with the truth",
     "view": "look at a sequence or a dataset in the browser, accept and reject",
+    "render": "render new views of a sequence: a film around the object",
+    "rerender": "score a sequence by rendering its pictures from each other",
     "hdr": "turn a video of alternating exposures into frames of radiance",
     "hdr-eval": "measure methods of HDR video against the truth",
     "hdr-train": "train the network that merges alternating exposures",

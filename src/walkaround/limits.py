@@ -62,8 +62,9 @@ def check_limits(options: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--depth.backend {backend!r} is unknown; choose one of {', '.join(DEPTH_BACKENDS)}."
         )
-    if backend == "colmap_cuda" and options.get("depth", {}).get("fill"):
-        raise UsageError("--depth.fill works with --depth.backend patchmatch, not with colmap_cuda.")
+    for name in ("fill", "complete"):
+        if backend == "colmap_cuda" and options.get("depth", {}).get(name):
+            raise UsageError(f"--depth.{name} works with --depth.backend patchmatch, not with colmap_cuda.")
     for path in options.get("frames", {}).get("blur_models", ()):
         if not Path(path).is_file():
             raise UsageError(f"--frames.blur-models {path} is not a file. Give the path of an ONNX detector.")

@@ -159,7 +159,7 @@ def _build_local(
             )
             and (options.hdr is None or run("hdr", options.hdr, lambda s: hdr_stage(run, s, source, capture)))
             and run("cameras", options.cameras, lambda scratch: _cameras_stage(run, scratch, capture))
-            and run("depth", options.depth, lambda scratch: _depth_stage(run, scratch))
+            and run("depth", options.depth.key(), lambda scratch: _depth_stage(run, scratch))
             and run("masks", options.masks, lambda scratch: _masks_stage(run, scratch))
             and run("cloud", options.cloud, lambda scratch: _cloud_stage(run, scratch))
         )
@@ -248,7 +248,7 @@ def _run_given_masks(run: StageChain, given: GivenStages) -> bool:
 def _run_on_given(run: StageChain, given: GivenStages) -> bool:
     """Run what follows the cameras."""
     return (
-        run("depth", run.options.depth, lambda scratch: _depth_stage(run, scratch))
+        run("depth", run.options.depth.key(), lambda scratch: _depth_stage(run, scratch))
         and (
             run("masks", given.options, given.masks)
             if given.masks is not None

@@ -97,15 +97,20 @@ def estimate_cameras(
             seed=seed,
             num_threads=num_threads,
         )
-        video = ordered
-        if not ordered and photos_follow_each_other(job):
-            job = dataclasses.replace(job, ordered=True)
-        if not job.ordered:
-            job = dataclasses.replace(job, light=read_lights(image_dir, job.names, num_threads))
-        result = solve(job, standing=standing, video=video, progress=progress)
+        job = _with_what_photos_tell(job)
+        result = solve(job, standing=standing, video=ordered, progress=progress)
         return dataclasses.replace(result, notes={**result.notes, "in_order": job.ordered})
     finally:
         remove_tree(work)
+
+
+def _with_what_photos_tell(job: Job) -> Job:
+    """Say whether photos follow each other after all; read their light where they do not."""
+    if not job.ordered and photos_follow_each_other(job):
+        job = dataclasses.replace(job, ordered=True)
+    if job.ordered:
+        return job
+    return dataclasses.replace(job, light=read_lights(job.image_dir, job.names, job.num_threads))
 
 
 def photos_follow_each_other(job: Job) -> bool:

@@ -59,6 +59,17 @@ class Review:
         """``<class label>/<instance id>``."""
         return f"{self.class_label}/{self.instance_id}"
 
+    @property
+    def said(self) -> str:
+        """The decision in words, with its note."""
+        words = {
+            "accept": "accepted by hand",
+            "reject": "rejected by hand",
+            "relabel": f"should be {self.label}",
+        }
+        said = words.get(self.decision, self.decision)
+        return f"{said} ({self.note})" if self.note else said
+
 
 def reviews_path(root: Path) -> Path:
     """Return where the decisions about a dataset lie: in it if it is ours, beside a download."""

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from walkaround.depth import _kernels
+from walkaround.depth.complete import complete_holes
 from walkaround.depth.consensus import correct_all
 from walkaround.depth.fill import fill_holes
 from walkaround.depth.options import DepthOptions
@@ -92,8 +93,9 @@ def estimate_depth(
         name = "colmap_cuda" if cuda_available() else "patchmatch"
     if name not in BACKENDS:
         raise UsageError(f"--depth.backend {name!r} is unknown; choose one of {', '.join(sorted(BACKENDS))}.")
-    if options.fill and name != "patchmatch":
-        raise UsageError(f"--depth.fill works with --depth.backend patchmatch, not with {name}.")
+    if name != "patchmatch":
+        for wanted in options.asked_filling:
+            raise UsageError(f"{wanted} works with --depth.backend patchmatch, not with {name}.")
     if len(model.views) < 2:
         raise SequenceRejected("no_depth", "Depth needs at least two registered views.", {"depth_share": 0.0})
     return BACKENDS[name](image_dir, model, options, num_threads or usable_cores(), progress, scratch_dir)
@@ -112,7 +114,8 @@ def write_depth_maps(
     """Compute and write ``<stem>.png`` depth (16 bit) and confidence (8 bit) for every view.
 
     Scores: ``depth_share``, the mean share of pixels with valid depth; ``depth_confidence``, their mean
-    confidence; with ``options.fill``, ``depth_filled_share``, the mean share of filled pixels.
+    confidence; with ``options.fill`` or ``options.complete``, ``depth_filled_share``, the mean share of
+    filled pixels.
     """
     shares, confidences, fills = [], [], []
     maps = estimate_depth(
@@ -134,7 +137,7 @@ def write_depth_maps(
         "depth_share": float(np.mean(shares)) if shares else 0.0,
         "depth_confidence": float(np.mean(confidences)) if confidences else 0.0,
     }
-    if options.fill:
+    if options.asked_filling:
         scores["depth_filled_share"] = float(np.mean(fills)) if fills else 0.0
     return DepthResult(scores=scores, notes={"backend": options.backend})
 
@@ -183,11 +186,24 @@ def check_view(
     depth = np.where(valid, 1.0 / np.maximum(mean, 1e-9), 0).astype(np.float32)
     confidence = np.where(valid, confidence, 0).astype(np.float32)
     measured = to_image(view.view.camera, depth, valid, confidence)
-    if not options.fill:
+    if not options.asked_filling:
         return measured
-    filled = fill_holes(views, maps, index, mean, valid)
-    depth = np.where(filled > 0, 1.0 / np.maximum(filled, 1e-9), depth).astype(np.float32)
-    return add_filled(measured, to_image(view.view.camera, depth, valid | (filled > 0), confidence))
+    inverse, covered = filled_in(views, maps, index, np.where(valid, mean, 0).astype(np.float32), options)
+    depth = np.where(covered & ~valid, 1.0 / np.maximum(inverse, 1e-9), depth).astype(np.float32)
+    return add_filled(measured, to_image(view.view.camera, depth, covered, confidence))
+
+
+def filled_in(
+    views: list[StereoView], maps: Maps, index: int, inverse: Float32Array, options: DepthOptions
+) -> tuple[Float32Array, BoolArray]:
+    """Return a view's inverse depth (0 = none) with its holes filled as asked for, and where it is."""
+    steps = [
+        step for step, wanted in ((fill_holes, options.fill), (complete_holes, options.complete)) if wanted
+    ]
+    for step in steps:
+        filled = step(views, maps, index, inverse, inverse > 0)
+        inverse = np.where(filled > 0, filled, inverse)
+    return inverse, inverse > 0
 
 
 def add_filled(measured: DepthMap, whole: DepthMap) -> DepthMap:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,3 +29,14 @@ class DepthOptions:
     fill: bool = False
     """Fill small holes within one smooth surface. Filled pixels carry the confidence 1 of 255; masks, cloud
     and scores go by the measured ones alone."""
+    complete: bool = False
+    """Fill larger holes too, guided by the image, also between several surfaces; marked in the same way."""
+
+    @property
+    def asked_filling(self) -> tuple[str, ...]:
+        """The names, on the command line, of what fills holes, where it is on."""
+        return tuple(f"--depth.{name}" for name in ("fill", "complete") if getattr(self, name))
+
+    def key(self) -> dict[str, Any]:
+        """Return what the maps depend on: not what came later and is off, so that older sequences stay."""
+        return {name: value for name, value in asdict(self).items() if name != "complete" or value}

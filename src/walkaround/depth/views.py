@@ -102,7 +102,7 @@ def load_views(
         width, height = working_size(camera, max_size)
         if (width, height) != (camera.width, camera.height):
             grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
-        low, high = _inverse_range(model, index)
+        low, high = inverse_range(model, index)
         views.append(
             StereoView(
                 view=view,
@@ -140,7 +140,8 @@ def working_size(camera: Camera, max_size: int) -> tuple[int, int]:
     return max(16, round(camera.width * scale)), max(16, round(camera.height * scale))
 
 
-def _inverse_range(model: SparseModel, index: int) -> tuple[float, float]:
+def inverse_range(model: SparseModel, index: int) -> tuple[float, float]:
+    """Return the least and largest inverse depth to search in a view, by the sparse points that it sees."""
     pose = model.views[index].cam_from_world
     z = model.points_in_world[model.observations[index]] @ pose[2, :3] + pose[2, 3]
     z = z[z > 1e-6]

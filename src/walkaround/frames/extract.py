@@ -104,21 +104,29 @@ def extract_frames(
                 source, capture, writer, options, progress, num_threads, every
             )
         written = writer.finish()
-    scores = {
-        "num_frames": float(len(frames)),
-        "sharpness": float(np.median([w.sharpness for w in written])),
-        "brightness": float(np.mean([w.brightness for w in written])),
-        **motion,
-    }
-    focal = capture.focal_prior_px
-    scale = min(1.0, options.long_side_px / max(capture.width, capture.height))
     return FramesResult(
         frames=tuple(frames),
-        scores=scores,
-        focal_prior_px=None if focal is None else focal * scale,
+        scores={**_scores_of(written), **motion},
+        focal_prior_px=_focal_of_stills(capture, options.long_side_px),
         notes=writer.notes(),
         warnings=tuple(warnings),
     )
+
+
+def _scores_of(written: list[_Written]) -> dict[str, float]:
+    """Return how many stills there are, how sharp and how bright."""
+    return {
+        "num_frames": float(len(written)),
+        "sharpness": float(np.median([w.sharpness for w in written])),
+        "brightness": float(np.mean([w.brightness for w in written])),
+    }
+
+
+def _focal_of_stills(capture: CaptureInfo, long_side_px: int) -> float | None:
+    """Return the focal length of the stills, in their pixels; None when the capture's is unknown."""
+    if capture.focal_prior_px is None:
+        return None
+    return capture.focal_prior_px * min(1.0, long_side_px / max(capture.width, capture.height))
 
 
 class _Writer:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import cg
 
-from walkaround.restore.plate import SLOPES, differences
+from walkaround.geometry.plates import SLOPES, differences
 from walkaround.types import BoolArray, Float32Array
 
 _PULL = 0.02
@@ -34,7 +34,8 @@ def join(part: Float32Array, drawn: Float32Array, visible: BoolArray) -> Float32
         return part
     number = np.full(region.shape, -1)
     number[region] = np.arange(len(missing))
-    matrix = sparse.vstack([differences(number, *slope, 1.0) for slope in SLOPES]).tocsc()
+    terms = [differences(number, offsets, factors, 1.0) for offsets, factors in SLOPES]
+    matrix = sparse.vstack(terms).tocsc()
     free = matrix[:, missing]
     normal = (free.T @ free + _PULL**2 * sparse.eye(free.shape[1])).tocsr()
     rest = (part - drawn)[region].astype(np.float64)

@@ -196,7 +196,8 @@ def correct(
 ) -> Tensor:
     """Correct a picture of any size, tile by tile, and average over ``turns`` quarter turns of each tile.
 
-    With 0 turns it takes four, or one for a picture of more than MANY_PX, where time counts.
+    Beyond four the tile is mirrored as well; eight are all there are. With 0 turns it takes four, or one for
+    a picture of more than MANY_PX, where time counts.
 
     Each tile is computed with all that its pixels depend on, from places that the network's own grid
     shares: the tiles join without a seam, exactly as if the picture had been done at once.
@@ -209,8 +210,10 @@ def correct(
         seen = F.pad(seen, lacking, mode="replicate")
         done = torch.zeros_like(seen[:, :channels])
         for turn in range(turns):
-            turned = torch.rot90(seen, turn, (2, 3)).contiguous(memory_format=torch.channels_last)
+            turned = torch.rot90(seen.flip(3) if turn & 4 else seen, turn & 3, (2, 3))
+            turned = turned.contiguous(memory_format=torch.channels_last)
             corrected = network(turned[:, :channels], turned[:, channels:])
-            done += torch.rot90(corrected, -turn, (2, 3)) / turns
+            back = torch.rot90(corrected, -(turn & 3), (2, 3))
+            done += (back.flip(3) if turn & 4 else back) / turns
         out[..., *tile.target] = done[..., *tile.inner].to(out)
     return out

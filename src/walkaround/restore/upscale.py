@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from walkaround.errors import UsageError
 from walkaround.restore.operators import Downsample
 from walkaround.restore.options import FACTORS, PairsOptions
-from walkaround.restore.pairs import Corrector, Pair, correct, learn
+from walkaround.restore.pairs import MANY_PX, Corrector, Pair, correct, learn
 from walkaround.restore.progress import Listen, Told, unheard
 from walkaround.restore.resample import back_project, bicubic
 from walkaround.restore.tensors import to_array, to_tensor
@@ -85,7 +85,8 @@ def _enlarge(
         listen(Told(iteration=iteration, share=share, loss=loss, picture=draw))
 
     network = learn(pairs, options=options, seed=seed, device=device, watch=watch)
-    return correct(network, base, base[:, :0], device=device)
+    turns = 8 if base.shape[-2] * base.shape[-1] <= MANY_PX else 1
+    return correct(network, base, base[:, :0], turns=turns, device=device)
 
 
 def _base(picture: Tensor, step: int, operator: Downsample) -> Tensor:

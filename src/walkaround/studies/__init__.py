@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 STUDIES: dict[str, str] = {
     "classify": "walkaround.studies.classify.study:ClassifyStudy",
+    "contrast": "walkaround.studies.contrast.study:ContrastStudy",
     "cloud": "walkaround.studies.clouds.study:CloudStudy",
+    "saliency": "walkaround.studies.saliency.study:SaliencyStudy",
+    "stereo": "walkaround.studies.stereo.study:StereoStudy",
+    "radiance": "walkaround.studies.radiance.study:RadianceStudy",
 }
 """Name -> ``module:Class`` of the study, loaded when it is chosen."""
 

@@ -31,6 +31,8 @@ class Content:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.problems: list[str] = []
+        self.decided = ""
+        """What a person decided about it, in words; empty when nobody did."""
         self.lacking = self._tried(lambda: find_lacking(scene), Lacking())
         for problem in self.lacking.problems:
             self.note(problem)
@@ -127,11 +129,11 @@ class Content:
 
     @property
     def summary(self) -> list[str]:
-        """Lines for a person: status and reasons, frames and cameras, the arc."""
-        lines = []
+        """Lines for a person: the decision, what the build found and why, frames and cameras, the arc."""
+        lines = [self.decided] if self.decided else []
         record = self._tried(lambda: self.scene.record, None)
         if record is not None:
-            lines.append(record.status)
+            lines.append(f"the build found: {record.status}")
             for code in record.reasons:
                 rule = RULES_BY_CODE.get(code)
                 lines.append(f"{code}: {rule.text}" if rule else code)

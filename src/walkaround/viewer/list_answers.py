@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from walkaround.dataset.readers import Scene
+from walkaround.dataset.reviews import Review
 from walkaround.errors import FormatError, UsageError
 from walkaround.io.image import encode_jpeg
 from walkaround.viewer.answers import as_json, describe_scene
@@ -48,10 +49,20 @@ def send_thumbnail(listing: Listing, window: Window, request: Request) -> Respon
 
 def open_sequence(listing: Listing, window: Window, request: Request) -> Response:
     """Show a sequence of the list in the 3-D view."""
-    window.show(listing.scene(wanted_key(request)))
+    key = wanted_key(request)
+    window.show(listing.scene(key))
     if window.content is None:
         raise UsageError("The viewer is ending.")
+    _write_decision(window, key, listing.counting(key))
     return describe_scene(window.content)
+
+
+def _write_decision(window: Window, key: str, review: Review | None) -> None:
+    """Let the panel of the sequence that is shown say what was decided."""
+    content = window.content
+    if content is not None and content.scene.key == key:
+        content.decided = review.said if review is not None else ""
+        window.panel.write(content)
 
 
 def wanted_key(request: Request) -> str:
@@ -69,6 +80,7 @@ def take_review(listing: Listing, window: Window, request: Request) -> Response:
         label=_text(body, "label") or None,
         note=_text(body, "note"),
     )
+    _write_decision(window, key, counting)
     nothing = {"decision": None, "label": None, "note": "", "time": None}
     return as_json({**(asdict(counting) if counting else nothing), "status": listing.status(key)})
 

@@ -114,7 +114,7 @@ class Listing:
         order = values.pop("order")
         order = _ORDERS[order if wanted.score else "name"]
         fields = (
-            "class_label, instance_id, class_name, status, reasons, num_views,"
+            "class_label, instance_id, class_name, status, built_status, reasons, num_views,"
             " scores[$score] AS score, decision, label, note, time"
         )
         sql = f"SELECT {fields} {_JOINED} ORDER BY {order} LIMIT {PAGE} OFFSET {max(int(offset), 0)}"
@@ -157,6 +157,10 @@ class Listing:
             values = {"class_label": class_label, "instance_id": instance_id}
             row = self._run(f"SELECT status {where}", values).fetchone()
         return row[0] if row else None
+
+    def counting(self, key: str) -> Review | None:
+        """Return the decision about a sequence that counts; None if there is none."""
+        return self._counting.get(key)
 
     def close(self) -> None:
         """Wait until the catalogue has all decisions."""

@@ -8,18 +8,6 @@ import numpy as np
 
 from walkaround.types import BoolArray
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet, the field's habit."""
-
-
-def normalised(images: Any) -> Any:
-    """Return uint8 images (N, 3, S, S) as what networks take."""
-    import torch
-
-    mean = torch.tensor(MEAN, device=images.device)[:, None, None]
-    deviation = torch.tensor(DEVIATION, device=images.device)[:, None, None]
-    return (images.float() / 255 - mean) / deviation
-
 
 def augmented(images: Any, strong: BoolArray, rng: np.random.Generator) -> Any:
     """Return changed float images 0..1.

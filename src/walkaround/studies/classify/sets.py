@@ -17,20 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from walkaround.studies.frame.seeds import rng_of
+from walkaround.studies.views.azimuth import angle_between
+from walkaround.studies.views.rows import Views
 from walkaround.types import BoolArray, FloatArray, IntArray
 
 ARMS = ("baseline", "mvi-mix", "mvi-gap", "mvi-aug")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Views:
-    """All images of a study by their rows in its store."""
-
-    label: IntArray  # (N,)
-    thing: IntArray  # (N,) number of the object
-    azimuth_deg: FloatArray  # (N,) from the canonical view, -180 to 180
-    is_train: BoolArray  # (N,) else it is for the test
-    whole_circle: BoolArray  # (N,) the object was seen from all around: last and first view are neighbours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +81,3 @@ def _spread(
     if len(kept) == 1:  # nothing is that far away: the farthest there is
         kept.append(others[np.argmax(angle_between(azimuth_deg[others], azimuth_deg[first]))])
     return np.array(kept[1:], dtype=np.int64)
-
-
-def angle_between(a_deg: FloatArray, b_deg: FloatArray | float) -> FloatArray:
-    """Return the difference of azimuths, 0 to 180 degrees."""
-    return np.abs((np.asarray(a_deg) - b_deg + 180) % 360 - 180)

@@ -55,7 +55,7 @@ class ClassifyStudy:
 
     def prepare(self, recipe: ClassifyRecipe, folder: Path, progress: Progress) -> None:
         """Render or read the data."""
-        from walkaround.studies.classify.prepare import prepare
+        from walkaround.studies.views.store import prepare
 
         prepare(recipe, folder, progress)
 
@@ -63,11 +63,12 @@ class ClassifyStudy:
         """Train one network on one training set."""
         import torch
 
-        from walkaround.studies.classify.augment import DEVIATION, MEAN, augmented
-        from walkaround.studies.classify.prepare import read_store
+        from walkaround.studies.classify.augment import augmented
         from walkaround.studies.classify.sets import make_set
         from walkaround.studies.frame.checkpoints import fit, save_result
         from walkaround.studies.frame.seeds import rng_of
+        from walkaround.studies.views.networks import normalised
+        from walkaround.studies.views.store import read_store
 
         store = read_store(job.data_dir)
         training = make_set(
@@ -75,14 +76,13 @@ class ClassifyStudy:
         )
         network = _network(recipe, job, len(store.classes)).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
-        mean, deviation = (torch.tensor(v, device=job.device)[:, None, None] for v in (MEAN, DEVIATION))
 
         def step(number: int) -> float:
             rng = rng_of(job.seed, "batch", number)
             chosen = rng.integers(len(training.rows), size=recipe.batch)
             rows = training.rows[chosen]
             images = torch.from_numpy(np.ascontiguousarray(store.images[rows])).to(job.device)
-            images = (augmented(images, training.strong[chosen], rng) - mean) / deviation
+            images = normalised(augmented(images, training.strong[chosen], rng))
             labels = torch.from_numpy(store.views.label[rows]).to(job.device)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate * rate_share(number, recipe.steps)
@@ -97,25 +97,19 @@ class ClassifyStudy:
 
     def evaluate(self, recipe: ClassifyRecipe, job: Job) -> dict[str, float]:
         """Classify all views of the objects that no arm has seen."""
-        import torch
+        from scipy.special import softmax
 
-        from walkaround.studies.classify.augment import normalised
-        from walkaround.studies.classify.consistency import measure
-        from walkaround.studies.classify.prepare import read_store
         from walkaround.studies.frame.checkpoints import load_result
+        from walkaround.studies.views.consistency import measure
+        from walkaround.studies.views.networks import outputs
+        from walkaround.studies.views.store import read_store
 
         store = read_store(job.data_dir)
         network = _network(recipe, job, len(store.classes))
         network.load_state_dict(load_result(job.folder / "network.pt", job.device))
-        network.eval()
         rows = np.flatnonzero(~store.views.is_train)
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(rows), 64):
-                part = np.ascontiguousarray(store.images[rows[start : start + 64]])
-                logits = network(normalised(torch.from_numpy(part).to(job.device)))
-                parts.append(logits.softmax(dim=1).double().cpu().numpy())
-        return measure(store.views, rows, np.concatenate(parts))
+        logits = outputs(network, store.images, rows, job.device)
+        return measure(store.views, rows, softmax(logits.astype(np.float64), axis=1))
 
 
 def rate_share(number: int, steps: int) -> float:
@@ -127,8 +121,8 @@ def rate_share(number: int, steps: int) -> float:
 
 
 def _network(recipe: ClassifyRecipe, job: Job, num_classes: int) -> Any:
-    from walkaround.studies.classify.networks import make_network
     from walkaround.studies.frame.seeds import seeded
+    from walkaround.studies.views.networks import make_network
 
     with seeded(job.seed):
         network = make_network(recipe.network, num_classes=num_classes, size_px=recipe.size_px)

@@ -52,8 +52,9 @@ goes on in the middle of a training that was cut off, and writes ``results.json`
 
 Then ``walkaround study hue OUT`` runs it with every field of the recipe as an option, ``--preset full``
 starts from other values, and :func:`run_study` does the same from Python. ``train`` and ``evaluate`` of a
-job may use only ``job.data_dir`` (what ``prepare`` made; read only) and ``job.folder`` (its own). Random
-numbers come from :func:`rng_of` (NumPy) and :func:`seeded` (torch).
+job may use only ``job.data_dir`` (what ``prepare`` made; read only), ``job.folder`` (its own) and
+``job.folder_of(arm)`` (what an arm before it left with the same seed; read only). Random numbers come from
+:func:`rng_of` (NumPy) and :func:`seeded` (torch).
 '''
 
 from typing import TYPE_CHECKING

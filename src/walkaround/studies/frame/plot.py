@@ -22,7 +22,7 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</
 body{{font:15px/1.5 system-ui,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;max-width:900px;margin:2em auto;
 padding:0 1em;color:#1d2430;background:#fff}}table{{border-collapse:collapse;width:100%;font-size:14px}}
 td,th{{border-bottom:1px solid #e3e6ec;padding:.35em .6em;text-align:left;vertical-align:top}}
-.scroll{{overflow-x:auto}}svg{{max-width:100%;height:auto}}
+.n{{white-space:nowrap}}.scroll{{overflow-x:auto}}svg{{max-width:100%;height:auto}}
 @media(prefers-color-scheme:dark){{body{{color:#e8eaef;background:#14181f}}td,th{{border-color:#333a47}}}}
 </style><h1>Study {name}</h1><p>{text}</p>{body}</html>
 """
@@ -81,10 +81,9 @@ def _draw_spread(spread: Spread, y: float, x_of: Callable[[float], float]) -> li
     left, middle = x_of(spread.mean - spread.deviation), x_of(spread.mean)
     right = x_of(spread.mean + spread.deviation)
     wide = max(0.0, right - left)
-    return [
-        f'<rect x="{left:.1f}" y="{y - 7:.1f}" width="{wide:.1f}" height="14" class="band"/>',
-        f'<path d="M{middle:.1f} {y - 8:.1f}v16" class="mean"/>',
-    ]
+    band = f'<rect x="{left:.1f}" y="{y - 7:.1f}" width="{wide:.1f}" height="14" class="band"/>'
+    mean = f'<path d="M{middle:.1f} {y - 8:.1f}v16" class="mean"/>'
+    return [band, mean] if spread.count > 1 else [mean]
 
 
 def as_page(results: Results) -> str:
@@ -93,7 +92,7 @@ def as_page(results: Results) -> str:
     rows = []
     for arm in results.arms:
         cells = (shown(metric, results.spread(arm, metric.name)) for metric in results.metrics)
-        rows.append(f"<tr><td>{escape(arm)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+        rows.append(f"<tr><td>{escape(arm)}</td>{''.join(f'<td class=n>{cell}</td>' for cell in cells)}</tr>")
     by_name = {metric.name: metric for metric in results.metrics}
     claims = [
         f"<tr><td>{escape(item.claim.text)} ({escape(item.claim.source)})</td><td>{escape(item.claim.paper)}"
@@ -107,9 +106,11 @@ def as_page(results: Results) -> str:
     )
     body = (
         f"<div class=scroll><table><tr><th>arm</th>{head}</tr>{''.join(rows)}</table></div>"
-        "<p>Mean ± standard deviation over the seeds.</p><h2>The paper's claims</h2><div class=scroll><table>"
+        "<p>Mean ± standard deviation over the seeds; one seed has none.</p>"
+        "<h2>The paper's claims</h2><div class=scroll><table>"
         f"<tr><th>claim</th><th>paper</th><th>here</th><th>verdict</th></tr>{''.join(claims)}</table></div>"
-        "<p>A claim holds when its difference has the claimed sign with every seed, of at least three.</p>"
+        "<p>A claim holds when its difference has the claimed sign with every seed, of at least three. "
+        "Positive differences are on the claim's side.</p>"
         f"{as_svg(results)}<h2>Recipe</h2><div class=scroll><table>{recipe}</table></div>"
     )
     name = escape(results.study)

@@ -38,6 +38,8 @@ class Claim:
     """Arm that the claim says is better in the metric ..."""
     than: str
     """... than this one."""
+    slack: float = 0.0
+    """The claim holds as long as it is worse by less than this: for claims that nothing is lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,10 @@ class Job:
     def checkpoint_path(self) -> Path:
         """Where :func:`~walkaround.studies.frame.checkpoints.fit` keeps the state in the middle."""
         return self.folder / "checkpoint.pt"
+
+    def folder_of(self, arm: str) -> Path:
+        """Return the folder of an earlier arm with the same seed, read only: jobs run in the arms' order."""
+        return self.folder.parents[1] / arm / self.folder.name
 
 
 class Study(Protocol):

@@ -27,7 +27,8 @@ class Verdict:
     """What the seeds say about a claim.
 
     ``holds``: the difference has the claimed sign with every seed, and there are at least 3. ``opposite``:
-    the other sign with every one of at least 3. ``unclear``: anything between. The rule is ours.
+    the other sign with every one of at least 3. ``unclear``: anything between. A claim with a slack
+    holds down to a difference of minus that. The rule is ours.
     """
 
     claim: Claim
@@ -76,9 +77,9 @@ class Results:
         differences = tuple(sign * (better[seed] - than[seed]) for seed in sorted(better.keys() & than))
         if not differences:
             verdict = MISSING
-        elif len(differences) >= 3 and all(value > 0 for value in differences):
+        elif len(differences) >= 3 and all(value > -claim.slack for value in differences):
             verdict = HOLDS
-        elif len(differences) >= 3 and all(value < 0 for value in differences):
+        elif len(differences) >= 3 and all(value < -claim.slack for value in differences):
             verdict = OPPOSITE
         else:
             verdict = UNCLEAR
@@ -86,12 +87,13 @@ class Results:
 
 
 def shown(metric: Metric, spread: Spread | None) -> str:
-    """Return a cell of the table: mean ± deviation."""
+    """Return a cell of the table: mean ± deviation; one seed has no deviation."""
     if spread is None:
         return "-"
     size = 100.0 if metric.percent else 1.0
     digits = 1 if metric.percent else 4
-    return f"{spread.mean * size:.{digits}f} ± {spread.deviation * size:.{digits}f}"
+    mean = f"{spread.mean * size:.{digits}f}"
+    return f"{mean} ± {spread.deviation * size:.{digits}f}" if spread.count > 1 else mean
 
 
 def said(metric: Metric, verdict: Verdict) -> str:

@@ -131,7 +131,8 @@ export class List {
     const form = $("review").elements;
     form.note.value = row.note ?? "";
     form.label.value = row.label ?? "";
-    $("decided").textContent = row.decision ? `${said(row)}, ${row.time}` : "not decided yet";
+    const found = row.built_status ? `; the build found: ${row.built_status}` : "";
+    $("decided").textContent = (row.decision ? `${said(row)}, ${row.time}` : "not decided yet") + found;
   }
 
   async step(by) {

@@ -40,6 +40,11 @@ def is_whole_circle(azimuth_deg: FloatArray) -> bool:
     return bool(gaps.max() <= min(130.0, 2.5 * float(np.median(gaps)) + 1e-6)) and len(gaps) > 2
 
 
+def angle_between(a_deg: FloatArray, b_deg: FloatArray | float) -> FloatArray:
+    """Return the difference of azimuths, 0 to 180 degrees."""
+    return np.abs((np.asarray(a_deg) - b_deg + 180) % 360 - 180)
+
+
 def _middle(centres: FloatArray, axes: FloatArray) -> FloatArray:
     """Return the point (3,) nearest to all optical axes; the cameras' mean where these hardly meet."""
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]

@@ -6,14 +6,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from walkaround.studies.classify.sets import Views
+from walkaround.studies.views.rows import Views
 from walkaround.types import FloatArray, IntArray
 
 ANGLE_EDGES_DEG = (0, 30, 60, 90, 120, 150, 180)
 
 
 def measure(views: Views, rows: IntArray, probability: FloatArray) -> dict[str, float]:
-    """Return the study's metrics.
+    """Return the metrics of accuracy and consistency.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""All images that the study looks at, cut and stored once in ``images.npy`` and ``views.npz``."""
+"""All images that a study looks at, cut and stored once in ``images.npy`` and ``views.npz``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 from walkaround.dataset.readers import Dataset, Scene
 from walkaround.errors import FormatError, UsageError, WalkaroundError
 from walkaround.io.atomic import atomic_path, write_json
-from walkaround.studies.classify.azimuth import azimuths_deg, is_whole_circle
-from walkaround.studies.classify.recipe import ClassifyRecipe
-from walkaround.studies.classify.sets import Views
 from walkaround.studies.frame.seeds import rng_of
+from walkaround.studies.views.azimuth import azimuths_deg, is_whole_circle
+from walkaround.studies.views.recipe import ViewsRecipe
+from walkaround.studies.views.rows import Views
 from walkaround.types import ByteArray, FloatArray, Progress
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class _Thing:
     azimuth_deg: FloatArray  # (V,)
 
 
-def prepare(recipe: ClassifyRecipe, folder: Path, progress: Progress) -> None:
+def prepare(recipe: ViewsRecipe, folder: Path, progress: Progress) -> None:
     """Render the miniature when there is no data, then cut and store all images.
 
     Raises
@@ -85,7 +85,7 @@ def read_store(folder: Path) -> Store:
     return Store(images=images[: len(views.label)], views=views, classes=tuple(about["classes"]))
 
 
-def _simulate(recipe: ClassifyRecipe, root: Path, progress: Progress) -> None:
+def _simulate(recipe: ViewsRecipe, root: Path, progress: Progress) -> None:
     from walkaround.simulate.dataset_options import SimulateDatasetOptions
     from walkaround.simulating import simulate_dataset
 
@@ -93,12 +93,12 @@ def _simulate(recipe: ClassifyRecipe, root: Path, progress: Progress) -> None:
         classes=recipe.classes,
         instances=recipe.instances,
         views=recipe.views,
-        size=max(32, recipe.size_px * 3 // 2 // 2 * 2),
+        size=max(96, recipe.size_px * 3 // 2 // 2 * 2),  # the same images for all small networks
     )
     simulate_dataset(root, options=options, workers=recipe.threads, progress=progress)
 
 
-def _chosen(dataset: Dataset, recipe: ClassifyRecipe) -> list[Scene]:
+def _chosen(dataset: Dataset, recipe: ViewsRecipe) -> list[Scene]:
     counts: Counter[str] = Counter()
     chosen = []
     for key in dataset.keys():  # noqa: SIM118  a Dataset is a sequence of scenes
@@ -126,7 +126,7 @@ def _training_keys(root: Path, keys: list[str]) -> set[str]:
 
 
 def _write(
-    scenes: list[Scene], train: set[str], recipe: ClassifyRecipe, folder: Path, progress: Progress
+    scenes: list[Scene], train: set[str], recipe: ViewsRecipe, folder: Path, progress: Progress
 ) -> None:
     labels = tuple(sorted({scene.class_label for scene in scenes}))
     columns: dict[str, list[Any]] = {"label": [], "thing": [], "azimuth_deg": [], "is_train": []}
@@ -162,7 +162,7 @@ def _write(
     write_json(folder / DONE, {"classes": labels, "num_images": row, "num_left_out": skipped})
 
 
-def _load(scene: Scene, recipe: ClassifyRecipe) -> _Thing:
+def _load(scene: Scene, recipe: ViewsRecipe) -> _Thing:
     """Read the views of an object and where they stand.
 
     Raises

@@ -1,0 +1,1 @@
+"""A small learned multi-view stereo network: features, plane sweep, cost volume, soft argmin. Needs torch."""
