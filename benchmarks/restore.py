@@ -7,12 +7,12 @@ process, with everything: classical estimates, learning, drawing.
 
 Tasks: denoise (sigma 25, clipped to 0..1 as in the paper), inpaint50 (half of the pixels missing), text
 (words over it), hole (50 x 40 pixels, from pieces of the picture), hole-prior (the same, drawn by the prior),
-upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of sigma 2, dejpeg
-(quality 10). ``stop`` lets a generator of the prior (``--generator``) denoise a crop beyond the moment at
-which it stops, and tells the best there was. ``depth`` removes 30 % of the bunny's depth, or of simulated
-objects' (``--scenes``), in blobs and fills it.
-``paper`` lets the network of the paper denoise a crop beside ours, to the last iteration, and tells its best
-average, the last, and that of least variance (ES-WMV).
+upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of sigma 2, blind
+(that Gaussian, not told), dejpeg (quality 10). ``stop`` lets a generator of the prior (``--generator``)
+denoise a crop beyond the moment at which it stops, and tells the best there was. ``depth`` removes 30 % of
+the bunny's depth, or of simulated objects' (``--scenes``), in blobs and fills it. ``paper`` lets the network
+of the paper denoise a crop beside ours, to the last iteration, and tells its best average, the last, and that
+of least variance (ES-WMV).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from accuracy import commit, machine
 
 from walkaround.geometry.completion import complete_depth
 from walkaround.restore.classical import estimate_sigma, fill_missing, nlm
-from walkaround.restore.deblur import deblur_by_pairs
+from walkaround.restore.deblur import deblur_by_pairs, estimate_kernel
 from walkaround.restore.dejpeg import dejpeg_by_pairs
 from walkaround.restore.denoise import denoise_by_pairs
 from walkaround.restore.holes import Draw, drawn_by_patches, drawn_by_prior, fill_holes
@@ -45,6 +45,7 @@ from walkaround.restore.picture import read_picture
 from walkaround.restore.plate import fill_smooth
 from walkaround.restore.resample import bicubic
 from walkaround.restore.solver import Step, solve_prior
+from walkaround.restore.spectrum import estimate_blur, gaussian_of
 from walkaround.restore.tensors import to_array, to_tensor
 from walkaround.restore.upscale import LOBES, luminance, upscale_by_pairs
 from walkaround.types import Float32Array
@@ -246,7 +247,7 @@ def hole(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> 
 
 def hole_prior(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
     """The same hole, drawn by the prior."""
-    return one_hole(truth, drawn_by_prior(options=PriorOptions(iterations=1500), seed=seed), picture)
+    return one_hole(truth, drawn_by_prior(options=PriorOptions(iterations=600), seed=seed), picture)
 
 
 def one_hole(truth: Float32Array, draw: Draw, picture: Path) -> Numbers:
@@ -306,6 +307,25 @@ def gaussian(truth: Float32Array, noise: Float32Array, seed: int, picture: Path)
     return blurred(truth, noise, seed, picture, gaussian_kernel(1.6))
 
 
+def blind(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
+    """The Gaussian of ``gaussian``, not told; errors are those of kernels, of their norm.
+
+    ``ours`` takes the spectrum's word, ``joint`` goes on from it with the prior.
+    """
+    kernel = np.pad(gaussian_kernel(1.6), 1)
+    image = to_array(Convolution(torch.from_numpy(kernel))(to_tensor(truth))) + BLUR_SIGMA * noise
+    began = time.process_time()
+    joint = estimate_kernel(image, kernel.shape[0], BLUR_SIGMA, options=PriorOptions(), seed=seed)
+    out = {"input": psnr(image, truth), "joint_cpu_s": round(time.process_time() - began, 1)}
+    found = gaussian_of(estimate_blur(image), kernel.shape[0])
+    for name, used in (("known", kernel), ("joint", joint)):
+        out[name] = psnr(deblur_by_pairs(image, used, BLUR_SIGMA, options=PairsOptions(), seed=seed), truth)
+    for name, used in (("error", found), ("joint_error", joint)):
+        out[name] = round(float(np.linalg.norm(used - kernel) / np.linalg.norm(kernel)), 3)
+    restore = lambda: deblur_by_pairs(image, found, BLUR_SIGMA, options=PairsOptions(), seed=seed)  # noqa: E731
+    return finish(truth, out, restore, picture)
+
+
 def motion(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
     """A known straight motion."""
     return blurred(truth, noise, seed, picture, motion_kernel(15, 30))
@@ -324,7 +344,7 @@ def dejpeg(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -
 TASKS: dict[str, Callable[[Float32Array, Float32Array, int, Path], Numbers]] = {
     "denoise": denoise, "inpaint50": inpaint50, "text": text, "hole": hole,
     "hole-prior": hole_prior, "upscale": upscale,
-    "gaussian": gaussian, "motion": motion, "dejpeg": dejpeg,
+    "gaussian": gaussian, "blind": blind, "motion": motion, "dejpeg": dejpeg,
 }  # fmt: skip
 
 

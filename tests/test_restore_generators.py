@@ -51,3 +51,9 @@ def test_sizes_of_a_decoder() -> None:
 def test_unknown_names(name: str, task: str) -> None:
     with pytest.raises(UsageError, match="Use one of"):
         build_generator(name, 3, (32, 32), task=task)
+
+
+def test_swift_begins_without_chequers() -> None:
+    generator = build_generator("swift", 3, (96, 96))
+    drawn = generator.network(generator.z).detach()
+    torch.testing.assert_close(drawn[..., ::2, ::2], drawn[..., 1::2, 1::2])

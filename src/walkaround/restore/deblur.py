@@ -6,6 +6,8 @@ away again, and what is lacking is learned.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from walkaround.restore.pairs import Corrector, Pair, correct, learn
 from walkaround.restore.progress import Listen, Told, unheard
 from walkaround.restore.randomness import own_source
 from walkaround.restore.solver import solve_prior
+from walkaround.restore.spectrum import estimate_blur, gaussian_of
 from walkaround.restore.tensors import to_array, to_tensor
 from walkaround.restore.tiles import TILE_PX, learning_parts, tiles
 from walkaround.types import Float32Array
@@ -31,6 +34,7 @@ DRAWS = 2
 """Pictures with other noise at each size."""
 _LEAST_SIGMA = 0.5 / 255  # rounding to 8 bits, and what the kernel is not exactly
 _GRADIENT_VARIANCE = 0.004  # of photos of 0..1
+_BLIND_PX, _BLIND_ITERATIONS = 256, 350
 
 
 def wiener(y: Tensor, kernel: Tensor, noise_to_signal: float) -> Tensor:
@@ -152,12 +156,30 @@ def _filtered(y: Tensor, blur: Convolution, sigma: float) -> tuple[Tensor, Tenso
 
 
 def estimate_kernel(
-    image: Float32Array, size: int, *, options: PriorOptions, seed: int = 0, device: str = "cpu"
+    image: Float32Array,
+    size: int,
+    sigma: float,
+    *,
+    options: PriorOptions,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> Float32Array:  # (size, size)
-    """Estimate an unknown blur together with a picture that the prior draws. It often fails: look at it."""
-    operator = UnknownConvolution(size)
-    height, width = image.shape[:2]
+    """Estimate an unknown blur: a Gaussian from the spectrum, changed together with what the prior draws.
+
+    Not always for the better; without the spectrum, kernel and picture settle on hardly any blur.
+
+    Parameters
+    ----------
+    sigma
+        Deviation of the noise, 0..1.
+    """
+    start = gaussian_of(estimate_blur(image), size)
+    operator = UnknownConvolution(size, start=torch.from_numpy(start))
+    top, left = (max(0, (side - _BLIND_PX) // 2) for side in image.shape[:2])
+    part = to_tensor(image[top : top + _BLIND_PX, left : left + _BLIND_PX])
+    options = replace(options, iterations=options.iterations or _BLIND_ITERATIONS, restarts=1)
     solve_prior(
-        to_tensor(image), operator, (height, width), options=options, task="deblur", seed=seed, device=device
-    )
+        part, operator, (part.shape[-2], part.shape[-1]), options=options, task="deblur", seed=seed,
+        device=device, noise=sigma,
+    )  # fmt: skip
     return np.asarray(operator.kernel.detach().cpu().numpy(), np.float32)

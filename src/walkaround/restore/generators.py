@@ -122,13 +122,19 @@ SWIFT = HourglassSettings(down=(48,) * 4, skip=(4,) * 4, input_noise=0.03, itera
 
 
 class HalfSize(nn.Module):  # type: ignore[misc]
-    """A narrow skip hourglass at half the size; each of its pixels draws 2x2 of the picture."""
+    """A narrow skip hourglass at half the size; each of its pixels draws 2x2 of the picture.
+
+    Its last weights begin as in Aitken et al., 2017, arXiv:1707.02937.
+    """
 
     def __init__(self, channels: int, size_hw: tuple[int, int], settings: HourglassSettings) -> None:
         super().__init__()
         self.size_hw = size_hw
         self.first = Level(settings.input_depth, 0, settings)
         self.last = nn.Conv2d(settings.down[0], 4 * channels, 1)
+        with torch.no_grad():  # the four of a 2x2 begin alike: no chequers where nothing is measured
+            self.last.weight.copy_(self.last.weight[::4].repeat_interleave(4, 0))
+            self.last.bias.copy_(self.last.bias[::4].repeat_interleave(4, 0))
 
     def forward(self, z: Tensor) -> Tensor:
         drawn = F.pixel_shuffle(self.last(self.first(z)), 2)

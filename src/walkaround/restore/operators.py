@@ -218,14 +218,22 @@ class UnknownConvolution(Convolution):
     """Blur by a kernel that is estimated with the picture: positive, sum 1, a small Gaussian at first.
 
     Source: SelfDeblur, Ren et al., CVPR 2020, arXiv:1908.02197 (its kernel network is a soft-max here).
+
+    Parameters
+    ----------
+    start
+        (size, size) to begin with instead.
     """
 
-    def __init__(self, size: int, *, start_sigma_px: float = 1.0) -> None:
+    def __init__(self, size: int, *, start_sigma_px: float = 1.0, start: Tensor | None = None) -> None:
         if size < 3 or size % 2 == 0:
             raise UsageError(f"A kernel of side {size} cannot be estimated. Use an odd side of at least 3.")
         offset = torch.arange(size, dtype=torch.float32) - size // 2
         squared = offset[:, None] ** 2 + offset[None, :] ** 2
-        self.logits = Parameter(-(squared / (2 * start_sigma_px**2)).clamp(max=8.0))
+        logits = -(squared / (2 * start_sigma_px**2))
+        if start is not None:
+            logits = torch.log(start / start.max() + 1e-9)
+        self.logits = Parameter(logits.clamp(min=-8.0))
 
     @property
     def kernel(self) -> Tensor:

@@ -23,6 +23,7 @@ from walkaround.restore.picture import Picture, read_picture
 from walkaround.restore.prior_tiles import solve_in_tiles
 from walkaround.restore.progress import Listen, Told, unheard
 from walkaround.restore.solver import Step
+from walkaround.restore.spectrum import estimate_blur, gaussian_of
 from walkaround.restore.tensors import to_array, to_tensor
 from walkaround.restore.upscale import LOBES, upscale_by_pairs
 from walkaround.types import BoolArray, Float32Array
@@ -216,12 +217,15 @@ def _upscale(image: Float32Array, options: RestoreOptions, listen: Listen) -> Re
 def _deblur(
     image: Float32Array, picture: Picture, options: RestoreOptions, name: str, listen: Listen
 ) -> Restored:
-    side = unknown_side(options.kernel)
-    if side is not None:
-        kernel = estimate_kernel(image, side, options=options.prior, seed=options.seed, device=options.device)
+    sigma, side = _sigma(picture.image, options, name), unknown_side(options.kernel)
+    if side is not None and options.method == "pairs":
+        kernel = gaussian_of(estimate_blur(image), side)
+    elif side is not None:
+        kernel = estimate_kernel(
+            image, side, sigma, options=options.prior, seed=options.seed, device=options.device
+        )
     else:
         kernel = parse_kernel(options.kernel)
-    sigma = _sigma(picture.image, options, name)
     if options.method == "prior":
         operator = Convolution(torch.from_numpy(kernel))
         return _prior(image, operator, _size(image), "deblur", options, sigma, listen)
