@@ -7,7 +7,8 @@ process, with everything: classical estimates, learning, drawing.
 
 Tasks: denoise (sigma 25, clipped to 0..1 as in the paper), inpaint50 (half of the pixels missing), text
 (words over it), hole (50 x 40 pixels, from pieces of the picture), hole-prior (the same, drawn by the prior),
-upscale (x4, Lanczos), gaussian (1.6 px) and motion (15 px, 30 degrees) blur with noise of sigma 2, blind
+upscale (x4, Lanczos; upscale-lanczos3 and upscale-area: made smaller otherwise than is thought), gaussian
+(1.6 px) and motion (15 px, 30 degrees) blur with noise of sigma 2, blind
 (that Gaussian, not told), dejpeg (quality 10). ``stop`` lets a generator of the prior (``--generator``)
 denoise a crop beyond the moment at which it stops, and tells the best there was. ``depth`` removes 30 % of
 the bunny's depth, or of simulated objects' (``--scenes``), in blobs and fills it. ``paper`` lets the network
@@ -285,11 +286,33 @@ def steps(image: Float32Array, known: np.ndarray) -> tuple[float, float]:
 
 
 def upscale(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
-    """Made four times smaller."""
-    truth = truth[: truth.shape[0] // 4 * 4, : truth.shape[1] // 4 * 4]
-    y = Downsample(4, lobes=LOBES)(to_tensor(truth)).clamp(0, 1)
-    large = to_array(bicubic(y, (truth.shape[0], truth.shape[1])))
-    restore = lambda: upscale_by_pairs(to_array(y), 4, options=PairsOptions(), seed=seed)  # noqa: E731
+    """Made four times smaller, as it is thought to be."""
+    truth = whole_fours(truth)
+    return enlarged(truth, to_array(Downsample(4, lobes=LOBES)(to_tensor(truth)).clamp(0, 1)), seed, picture)
+
+
+def upscale_lanczos3(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
+    """Made smaller with another kernel than is thought: Lanczos of three lobes, as by Pillow."""
+    truth = whole_fours(truth)
+    return enlarged(truth, to_array(Downsample(4, lobes=3)(to_tensor(truth)).clamp(0, 1)), seed, picture)
+
+
+def upscale_area(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -> Numbers:
+    """Made smaller by the mean over squares, as by OpenCV's INTER_AREA."""
+    truth = whole_fours(truth)
+    size = (truth.shape[1] // 4, truth.shape[0] // 4)
+    return enlarged(truth, cv2.resize(truth, size, interpolation=cv2.INTER_AREA), seed, picture)
+
+
+def whole_fours(image: Float32Array) -> Float32Array:
+    """Cut the sides to multiples of four."""
+    return image[: image.shape[0] // 4 * 4, : image.shape[1] // 4 * 4]
+
+
+def enlarged(truth: Float32Array, small: Float32Array, seed: int, picture: Path) -> Numbers:
+    """Enlarge four times, compare with bicubic interpolation."""
+    large = to_array(bicubic(to_tensor(small), (truth.shape[0], truth.shape[1])))
+    restore = lambda: upscale_by_pairs(small, 4, options=PairsOptions(), seed=seed)  # noqa: E731
     return finish(truth, {"bicubic": psnr(large, truth, grey=True)}, restore, picture, grey=True)
 
 
@@ -344,6 +367,7 @@ def dejpeg(truth: Float32Array, noise: Float32Array, seed: int, picture: Path) -
 TASKS: dict[str, Callable[[Float32Array, Float32Array, int, Path], Numbers]] = {
     "denoise": denoise, "inpaint50": inpaint50, "text": text, "hole": hole,
     "hole-prior": hole_prior, "upscale": upscale,
+    "upscale-lanczos3": upscale_lanczos3, "upscale-area": upscale_area,
     "gaussian": gaussian, "blind": blind, "motion": motion, "dejpeg": dejpeg,
 }  # fmt: skip
 

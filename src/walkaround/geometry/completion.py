@@ -18,7 +18,7 @@ from walkaround.geometry.plates import BENDS, SLOPES, differences
 from walkaround.geometry.surfaces import surfaces_of
 from walkaround.types import BoolArray, ByteArray, Float32Array, FloatArray, IntArray
 
-_BLUR_PX = 1.0
+_BLUR_PX = 0.7
 _SEEN_PX = 6
 """Known pixels around a hole that tell its surfaces."""
 _BEYOND = 0.3
