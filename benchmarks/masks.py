@@ -5,6 +5,8 @@ Prints one table: set, backend, photos with a true mask, IoU (mean, median, wors
 - ``cosegment``: a few photos together, no cameras (``walkaround masks``); of a video, ten spread frames
 - ``build``: the masks of a whole build, geometry and colour
 - ``true cameras``: the mask stage on the true cameras and depth of our own, where a set has cameras
+- ``saliency``: the learned model that comes with walkaround, alone, photo by photo
+- ``build saliency``: a whole build with ``--masks.model saliency``; it goes on from that of ``build``
 - a model's name: the learned model alone, when it is in the cache (``walkaround models``)
 
 Simulated sets need nothing; the others need the shared captures. ``--work`` keeps renders and builds, so that
@@ -18,6 +20,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -34,7 +37,7 @@ from walkaround import __version__
 from walkaround.depth import DepthOptions, write_depth_maps
 from walkaround.masks import MasksOptions, write_masks
 from walkaround.masks.cosegment import CosegmentOptions, cosegment
-from walkaround.masks.models import MODELS, cache_folder
+from walkaround.masks.models import MODELS, SHIPPED, cache_folder
 from walkaround.masks.photos import draw_overview, segment_photos
 from walkaround.quality.evaluate import mask_iou
 from walkaround.simulate import SimulateOptions, simulate_capture
@@ -59,7 +62,9 @@ class Arguments:
 
     sets: tuple[str, ...] = (*PHOTO_SETS, *OTHERS, *SIMULATED)
     """Which sets to measure."""
-    backends: tuple[str, ...] = ("cosegment", "build", "true cameras", *MODELS)
+    backends: tuple[str, ...] = (
+        "cosegment", *SHIPPED, "build", "build saliency", "true cameras", "true cameras saliency", *MODELS,
+    )  # fmt: skip
     """Which backends; those that cannot run here are left out, with a word."""
     data: Path | None = None
     """Folder of the shared captures; WALKAROUND_TEST_DATA when not given."""
@@ -105,7 +110,7 @@ def main(arguments: Arguments) -> None:
         if arguments.sensitivity:
             print_sensitivity([case for case in cases if case.name in PHOTO_SETS])
             return
-        print(f"{'set':<14} {'backend':<13} {'masks':>5} {'mean':>6} {'median':>6} {'worst':>6}")
+        print(f"{'set':<14} {'backend':<21} {'masks':>5} {'mean':>6} {'median':>6} {'worst':>6}")
         for case in cases:
             for backend in arguments.backends:
                 for masks in run(case, backend, work, arguments.threads):
@@ -120,9 +125,9 @@ def print_row(case: Case, backend: str, masks: dict[str, BoolArray], pictures: P
         if shot.truth is not None and shot.name in masks
     ]
     if not scores:
-        print(f"{case.name:<14} {backend:<13} nothing to compare")
+        print(f"{case.name:<14} {backend:<21} nothing to compare")
         return
-    print(f"{case.name:<14} {backend:<13} {len(scores):5d} {np.mean(scores):6.3f} {np.median(scores):6.3f}"
+    print(f"{case.name:<14} {backend:<21} {len(scores):5d} {np.mean(scores):6.3f} {np.median(scores):6.3f}"
           f" {min(scores):6.3f}", flush=True)  # fmt: skip
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
@@ -137,40 +142,54 @@ def print_row(case: Case, backend: str, masks: dict[str, BoolArray], pictures: P
 
 def run(case: Case, backend: str, work: Path, threads: int) -> Iterator[dict[str, BoolArray]]:
     """Yield the masks by shot name, or nothing where the backend cannot run."""
-    if backend == "build":
+    kind = backend.removesuffix(" saliency")
+    model = "saliency" if kind != backend else None
+    if kind == "build":
         if case.source is not None:
-            yield from build_masks(case, work, threads)
-    elif backend == "true cameras":
+            yield from build_masks(case, work, threads, model)
+    elif kind == "true cameras":
         if case.views:
-            yield true_camera_masks(case, work, threads)
+            yield true_camera_masks(case, work, threads, model)
     elif backend == "cosegment" or can_run(backend):
         step = max(1, len(case.shots) // SPREAD)
         shots = case.shots if case.name in PHOTO_SETS else case.shots[::step][:SPREAD]
-        model = None if backend == "cosegment" else Path(backend)
-        results = segment_photos([shot.image_srgb for shot in shots], model=model)
+        path = None if backend == "cosegment" else Path(backend)
+        results = segment_photos([shot.image_srgb for shot in shots], model=path)
         yield {shot.name: result.mask for shot, result in zip(shots, results, strict=True)}
 
 
 def can_run(model: str) -> bool:
-    """True when the model's file is in the cache and onnxruntime is installed."""
+    """True when the model comes with walkaround, or is in the cache and onnxruntime is installed."""
+    if model in SHIPPED:
+        return True
     known = importlib.util.find_spec("onnxruntime") is not None
     return known and model in MODELS and (cache_folder() / MODELS[model].file).is_file()
 
 
-def build_masks(case: Case, work: Path, threads: int) -> Iterator[dict[str, BoolArray]]:
-    """Build the set unless its record is there, and read the masks of its frames."""
+def build_masks(
+    case: Case, work: Path, threads: int, model: str | None = None
+) -> Iterator[dict[str, BoolArray]]:
+    """Build the set unless its record is there, and read the masks of its frames.
+
+    With a model it goes on from the build without one, so that both have the same cameras and depth.
+    """
     root = work / "builds" / case.name
+    if model is not None:
+        plain, root = root, work / f"builds {model}" / case.name
+        if plain.is_dir() and not root.is_dir():
+            shutil.copytree(plain, root)
     command = [sys.executable, "-m", "walkaround", "build", str(case.source), "--out", str(root), "--json"]
     command += ["--class-label", "object", "--threads", str(threads)]
+    command += [] if model is None else ["--masks.model", model]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     try:
         record = json.loads(done.stdout)
     except ValueError:
-        print(f"{case.name:<14} build         failed (exit code {done.returncode})")
+        print(f"{case.name:<14} build                 failed (exit code {done.returncode})")
         return
     folder = root / record["class_label"] / record["instance_id"] / "masks"
     if not folder.is_dir():
-        print(f"{case.name:<14} build         {record['status']}: {' '.join(record['reasons'])}")
+        print(f"{case.name:<14} build                 {record['status']}: {' '.join(record['reasons'])}")
         return
     yield {
         case.index_of(frame): cv2.imread(str(folder / f"{Path(frame['image']).stem}.png"), 0) > 127
@@ -178,7 +197,7 @@ def build_masks(case: Case, work: Path, threads: int) -> Iterator[dict[str, Bool
     }
 
 
-def true_camera_masks(case: Case, work: Path, threads: int) -> dict[str, BoolArray]:
+def true_camera_masks(case: Case, work: Path, threads: int, name: str | None = None) -> dict[str, BoolArray]:
     """Run depth and masks on the true cameras."""
     folder = work / "true cameras" / case.name
     images, masks = folder / "images", folder / "masks"
@@ -190,11 +209,18 @@ def true_camera_masks(case: Case, work: Path, threads: int) -> dict[str, BoolArr
         views=case.views, points_in_world=points, colors=np.zeros(points.shape, np.uint8),
         errors_px=np.zeros(len(points)), observations=(np.arange(len(points)),) * len(case.views),
     )  # fmt: skip
-    write_depth_maps(
-        images, model, folder / "depth", folder / "confidence", options=DepthOptions(), num_threads=threads
-    )
+    if not (folder / "depth").is_dir():
+        write_depth_maps(
+            images,
+            model,
+            folder / "depth",
+            folder / "confidence",
+            options=DepthOptions(),
+            num_threads=threads,
+        )
     frames = tuple(view.frame for view in case.views)
-    write_masks(images, frames, model, folder / "depth", masks, options=MasksOptions(), num_threads=threads)
+    options = MasksOptions(model=None if name is None else Path(name))
+    write_masks(images, frames, model, folder / "depth", masks, options=options, num_threads=threads)
     return {
         shot.name: cv2.imread(str(masks / f"{Path(view.frame.image).stem}.png"), 0) > 127
         for view, shot in zip(case.views, case.shots, strict=True)

@@ -44,6 +44,7 @@ _COMMANDS = {
     "masks": "mask one object in a folder of photos, without cameras",
     "restore": "denoise, inpaint, upscale, deblur or dejpeg pictures with an untrained network",
     "study": "run a study of what multi-view data is good for",
+    "saliency-train": "train a mask model like the one that comes with walkaround",
     "models": "list the learned mask models that can be named",
 }
 
@@ -62,6 +63,7 @@ _AFTER_INTERRUPT = {
     "study": "the same command goes on from the last checkpoint",
     "report": "the same command keeps the pages that are there",
     "hdr-train": "the same command continues after the last checkpoint",
+    "saliency-train": "the same command continues after the last checkpoint",
 }
 
 

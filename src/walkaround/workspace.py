@@ -29,7 +29,7 @@ from walkaround.errors import FormatError, OutputError, SequenceRejected, Walkar
 from walkaround.io.atomic import output_error
 from walkaround.io.locks import locked
 from walkaround.io.room import check_room, check_room_left, probe_room
-from walkaround.masks.models import MODELS
+from walkaround.masks.models import known_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +84,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str) and Path(value).suffix and Path(value).is_file():
         value = Path(value)
     if isinstance(value, Path):
-        if str(value) in MODELS:
-            return "sha256:" + MODELS[str(value)].sha256
+        if (known := known_sha256(value)) is not None:
+            return "sha256:" + known
         if not value.is_file():
             return "path"
         with value.open("rb") as file:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from walkaround.commands.console import EXIT_ACCEPTED, parse, show
 from walkaround.io.cache import cache_folder
-from walkaround.masks.models import MODELS
+from walkaround.masks.models import MODELS, SHIPPED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,9 @@ def run(arguments: list[str]) -> int:
     parse(ModelsCommand, "models", arguments)
     folder = cache_folder()
     show(f"{'name':<14} {'licence':<11} {'MB':>5}  {'cached':<6}  source")
+    for name, shipped in SHIPPED.items():
+        size_mb = shipped.path.stat().st_size / 1e6
+        show(f"{name:<14} {shipped.licence:<11} {size_mb:5.0f}  {'yes':<6}  comes with walkaround")
     for name, model in MODELS.items():
         cached = "yes" if (folder / model.file).is_file() else "no"
         show(f"{name:<14} {model.licence:<11} {model.size_bytes / 1e6:5.0f}  {cached:<6}  {model.source}")

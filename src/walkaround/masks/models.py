@@ -1,7 +1,7 @@
 """Learned mask models by name: where each is published, what it must hash to, how it wants its input.
 
-No weights come with walkaround. A model is downloaded on first use, checked against its SHA-256 and kept in a
-cache folder; a file put there by hand is checked in the same way.
+One small model comes with walkaround (:data:`SHIPPED`). Any other is downloaded on first use, checked against
+its SHA-256 and kept in a cache folder; a file put there by hand is checked in the same way.
 """
 
 from __future__ import annotations
@@ -113,6 +113,35 @@ MODELS: dict[str, MaskModel] = {
 public projects that pin the same file; rembg itself pins their MD5."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shipped:
+    """A model that comes with walkaround."""
+
+    path: Path
+    sha256: str
+    licence: str
+    input_px: int
+    recipe: Recipe
+
+
+SHIPPED: dict[str, Shipped] = {
+    "saliency": Shipped(
+        path=Path(__file__).parent / "weights" / "saliency.onnx",
+        sha256="50eb2f2cac37525605fec0ea734cd53685d14fd039199b782f96299f59dc3651",
+        licence="Apache-2.0",
+        input_px=128,
+        recipe=Recipe(),
+    ),
+}
+"""Name -> model; run by OpenCV, so that nothing needs to be installed or downloaded."""
+
+
+def known_sha256(model: Path) -> str | None:
+    """Return the hash of a model that is given by name; None of any other."""
+    known = MODELS.get(str(model)) or SHIPPED.get(str(model))
+    return None if known is None else known.sha256
+
+
 def check_model(model: Path) -> None:
     """Check, without reading or downloading anything, that ``model`` is a known name or a file.
 
@@ -121,10 +150,10 @@ def check_model(model: Path) -> None:
     UsageError
         It is neither.
     """
-    if str(model) not in MODELS and not model.is_file():
+    if known_sha256(model) is None and not model.is_file():
         raise UsageError(
             f"The mask model {model} is neither a file nor a known name. Give the path of an ONNX file,"
-            f" or one of {', '.join(MODELS)}."
+            f" or one of {', '.join([*SHIPPED, *MODELS])}."
         )
 
 
@@ -134,11 +163,13 @@ def prepare_model(model: Path) -> Path:
     Raises
     ------
     UsageError
-        onnxruntime is missing, or ``model`` is neither a file nor a known name.
+        onnxruntime is missing and needed, or ``model`` is neither a file nor a known name.
     InputError
         The model cannot be downloaded, or its file has the wrong hash.
     """
     check_model(model)
+    if str(model) in SHIPPED:
+        return SHIPPED[str(model)].path
     try:
         import onnxruntime  # noqa: F401
     except ImportError as error:

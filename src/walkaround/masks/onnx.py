@@ -4,27 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from walkaround.errors import UsageError
-from walkaround.masks.models import MODELS, Recipe, prepare_model, recipe_of
+from walkaround.masks.models import MODELS, SHIPPED, Recipe, prepare_model, recipe_of
+from walkaround.masks.shipped import ShippedModel
 from walkaround.types import ByteArray, Float32Array
 
 
-def load_model(model: Path) -> OnnxModel:
-    """Open a model by name (:data:`walkaround.masks.models.MODELS`) or path.
+class LearnedModel(Protocol):
+    """What segments a single image."""
+
+    def fg_probability(self, image_srgb: ByteArray) -> Float32Array:
+        """Return (H, W) foreground probability 0..1 for an (H, W, 3) RGB image."""
+
+
+def load_model(model: Path) -> LearnedModel:
+    """Open a model by name (:mod:`walkaround.masks.models`) or path.
 
     Raises
     ------
     UsageError
-        onnxruntime is not installed, ``model`` is neither a file nor a known name, or it is not of the form
-        that :class:`OnnxModel` takes.
+        onnxruntime is needed and not installed, ``model`` is neither a file nor a known name, or it is not of
+        the form that :class:`OnnxModel` takes.
     InputError
         The model cannot be downloaded, or has the wrong hash.
     """
     path = prepare_model(model)
+    if str(model) in SHIPPED:
+        return ShippedModel(str(model))
     known = MODELS.get(str(model))
     if known is None:
         return OnnxModel(path, recipe=recipe_of(path))

@@ -11,9 +11,9 @@ class MasksOptions:
     """Object masks."""
 
     model: Path | None = None
-    """A segmentation model to help at the edges: the path of an ONNX file, or u2net, u2netp, isnet, birefnet,
-    birefnet-lite (downloaded on first use; `walkaround models` lists them). Without it geometry and colour
-    decide."""
+    """A segmentation model to help at the edges: saliency, which comes with walkaround, the path of an ONNX
+    file, or u2net, u2netp, isnet, birefnet, birefnet-lite (downloaded on first use; `walkaround models` lists
+    them). Without it geometry and colour decide."""
     max_size: int = 960
     """Long side in pixels at which masks are solved; they are written at the images' size."""
     grid: int = 192

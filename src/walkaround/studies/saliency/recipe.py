@@ -46,7 +46,7 @@ class SaliencyRecipe(Recipe):
     """Of the consistency loss beside the supervised one."""
     consistent_from: float = 0.3
     """Share of the training that passes before the consistency loss sets in, at full weight."""
-    steps: int = 300
+    steps: int = 200
     """Training steps, the same for every arm."""
     batch: int = 8
     """Pairs of neighbouring frames a step, so twice as many images; the same for every arm."""

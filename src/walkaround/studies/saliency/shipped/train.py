@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 
 from walkaround.dataset.readers import Dataset
 from walkaround.errors import UsageError
+from walkaround.io.atomic import write_json
 from walkaround.studies.classify.study import rate_share
 from walkaround.studies.frame.checkpoints import fit, save_result
 from walkaround.studies.frame.seeds import rng_of, seeded
@@ -24,9 +27,31 @@ from walkaround.studies.saliency.u2net import U2Net, make_network
 from walkaround.types import ByteArray
 
 logger = logging.getLogger(__name__)
-WEIGHTS = "weights.pt"
+WEIGHTS, _RECIPE = "weights.pt", "recipe.json"
 _LEAST_SHARE, _LARGEST_SHARE = 0.01, 0.8
 """Of the frame; what shows less or more of its object is no sample."""
+
+
+def claim_folder(folder: Path, recipe: ShippedRecipe) -> None:
+    """Note the recipe in the folder of a training; refuse one that was begun with another.
+
+    Raises
+    ------
+    UsageError
+        The folder holds a training with another recipe.
+    OutputError
+        It cannot be written.
+    """
+    path, wanted = folder / _RECIPE, dataclasses.asdict(recipe)
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = {}
+        if found != wanted:
+            raise UsageError(f"{folder} holds a training with another recipe ({path}). Choose another --out.")
+        return
+    write_json(path, wanted)
 
 
 def make_samples(recipe: ShippedRecipe, data: Path, backgrounds: Path | None) -> SampleMaker:
