@@ -5,8 +5,8 @@ points sampled from the true depth, so nothing but stereo is measured. Without `
 simulated. Each line is measured in a process of its own, after a small run that loads the kernels.
 
 ``--scaling`` fits the exponents with which the CPU time grows with the pixels and with the views.
-``--large`` measures 100 views of 1920x1080, worked on at that size. Images may be enlarged: time and memory
-do not care, accuracy does.
+``--backends patchmatch learned`` compares backends. ``--large`` measures 100 views of 1920x1080, worked on
+at that size. Images may be enlarged: time and memory do not care, accuracy does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,8 @@ class Arguments:
     """Threads of the stage."""
     depth: DepthOptions = dataclasses.field(default_factory=DepthOptions)
     """Options of the stage; ``--scaling`` and ``--large`` raise max_size to 1920."""
+    backends: tuple[str, ...] = ()
+    """Measure each of these on the same, one below the other, instead of ``--depth.backend``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +114,19 @@ def main(arguments: Arguments) -> None:
                 scale = 1920 / image_width(folder)
                 measure(full_size(arguments), folder, 100, scale)
             else:
-                for count in arguments.views:
-                    for scale in arguments.scale:
-                        measure(arguments, folder, count, scale)
+                for one in each_backend(arguments):
+                    for count in arguments.views:
+                        for scale in arguments.scale:
+                            measure(one, folder, count, scale)
+
+
+def each_backend(arguments: Arguments) -> Iterator[Arguments]:
+    """Yield the arguments with each backend that is asked for, after a line of its name."""
+    for name in arguments.backends:
+        print(name)
+        yield dataclasses.replace(arguments, depth=dataclasses.replace(arguments.depth, backend=name))
+    if not arguments.backends:
+        yield arguments
 
 
 def simulated(folder: Path, arguments: Arguments) -> Path:

@@ -100,13 +100,13 @@ def variance_volume(features: Tensor, stereo: Stereo, inverse: Tensor) -> Tensor
         there, as in the paper.
     """
     count = features.shape[1]
-    total = features[:, 0, :, None].expand(-1, -1, inverse.shape[1], -1, -1)
-    squares = total.square()
+    reference = features[:, 0, :, None].expand(-1, -1, inverse.shape[1], -1, -1)
+    total, squares = reference.clone(), reference.square()
     for source in range(1, count):
         seen = sample(features[:, source], land(stereo, source, inverse))
-        total = total + seen
-        squares = squares + seen.square()
-    return squares / count - (total / count).square()
+        total += seen
+        squares += seen.square()
+    return (squares - total.square() / count) / count
 
 
 def _pixels(h: int, w: int, height: int, width: int, device: torch.device) -> Tensor:

@@ -161,14 +161,9 @@ def share_of_objects(count: int, percent: int, seed: int) -> IntArray:
     return np.sort(order[: max(1, math.ceil(count * percent / 100))])
 
 
-def _fit(
-    recipe: StereoRecipe,
-    job: Job,
-    network: StereoNetwork,
-    loss_of: Callable[[int, np.random.Generator], Tensor],
-    steps: int,
-) -> None:
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.rate)
+def make_optimiser(network: StereoNetwork, rate: float, steps: int) -> tuple[Any, Any]:
+    """Return Adam, and its rate: it rises over a tenth of the steps and falls as a cosine."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     warm = max(1, steps // 10)
 
     def factor(number: int) -> float:
@@ -176,7 +171,17 @@ def _fit(
             return (number + 1) / warm
         return max(1e-3, 0.5 * (1 + math.cos(math.pi * (number - warm) / max(1, steps - warm))))
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def _fit(
+    recipe: StereoRecipe,
+    job: Job,
+    network: StereoNetwork,
+    loss_of: Callable[[int, np.random.Generator], Tensor],
+    steps: int,
+) -> None:
+    optimizer, schedule = make_optimiser(network, recipe.rate, steps)
 
     def step(number: int) -> float:
         network.train()
