@@ -153,6 +153,13 @@ def test_depth_maps_show_where_rays_stop(plane: ViewSet) -> None:
     assert seen.float().mean() > 0.8
     assert ((1 / best - 1 / truth).abs()[seen] < 1.6 * step).float().mean() > 0.97
     assert weights.sum(dim=1).max() <= 1 + 1e-5
+    near_truth = torch.linspace(-0.02, 0.02, 9)[None]
+    places = sampling.even_places(1, 1000, "cpu")
+    at = torch.searchsorted(rays.depths(places)[0], truth) / 1000
+    stops, trust = sampling.depth_stops(sources, rays, (at[:, None] + near_truth).clamp(0, 1), 48)
+    sure = trust.min(dim=1).values > 0.6
+    assert sure.float().mean() > 0.6
+    assert stops[sure, 0].max() == 0 and (stops[sure, -1] == 1).float().mean() > 0.97
     joined = guided(torch.full_like(weights, 1 / 48), weights)
     assert torch.allclose(joined.sum(dim=1), torch.ones(len(joined)), atol=1e-4)
 

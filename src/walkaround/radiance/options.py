@@ -43,7 +43,7 @@ class SamplingOptions:
     fine: int = 24
     """Samples of the second look, where the first found something."""
     use_depth: bool = True
-    """Let the pictures' depth maps, where there are any, guide the second look."""
+    """Let the pictures' depth maps, where there are any, say where to look and what stops a ray."""
     coarse_step_px: int = 3
     """The first look is taken at every so many pixels of a row and column."""
     chunk: int = 2048

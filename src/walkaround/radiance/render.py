@@ -16,6 +16,7 @@ from walkaround.radiance.sampling import (
     Rays,
     Sources,
     composited,
+    depth_stops,
     depth_weights,
     drawn_places,
     even_places,
@@ -47,10 +48,21 @@ class Look:
     weights: Tensor  # (R, S)
 
 
-def look(network: RadianceNetwork, sources: Sources, rays: Rays, places: Tensor) -> Look:
-    """Look along rays at (R, S) places and composite what is there."""
+def look(
+    network: RadianceNetwork, sources: Sources, rays: Rays, places: Tensor, *, depth_parts: int = 0
+) -> Look:
+    """Look along rays at (R, S) places and composite what is there.
+
+    Parameters
+    ----------
+    depth_parts
+        Samples of the coarse look, to let the depth maps say what stops a ray; 0: the network alone.
+    """
     seen = gather(sources, rays.points(places), rays.start)
     stopped, colours = network(seen, places)
+    if depth_parts:
+        measured, trust = depth_stops(sources, rays, places, depth_parts)
+        stopped = stopped + trust * (measured - stopped)
     weights = composited(stopped, last=True)
     inverse = 1 / rays.depths(places)
     return Look(
@@ -103,7 +115,8 @@ def render_view(
             rows_now = slice(start, start + options.chunk)
             rays = rays_of(target, pixels[rows_now])
             places = drawn_places(weights[parent[rows_now]], options.fine)
-            found = look(network, sources, rays, places)
+            parts = options.coarse if options.use_depth else 0
+            found = look(network, sources, rays, places, depth_parts=parts)
             colours.append(found.colour)
             inverse.append(found.inverse_depth)
             progress(0.2 + 0.8 * min(1.0, (start + options.chunk) / len(pixels)))

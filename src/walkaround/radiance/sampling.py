@@ -16,6 +16,8 @@ from walkaround.types import IntArray
 _BEHIND = 1e-3
 _KNOTS = (0.0, 0.12, 0.88, 1.0)
 """Places on a ray of the four depths of its range."""
+_SLACK = 0.15
+"""Of a step of the coarse look: how far before a measured surface a sample may lie to be on it."""
 _EVERYWHERE = 0.01
 """Share of the fine samples that go where the coarse look found nothing."""
 
@@ -155,18 +157,34 @@ def depth_weights(sources: Sources, rays: Rays, places: Tensor) -> Tensor:
     """
     if sources.depth is None:
         return torch.zeros_like(places)
-    flat = rays.points(places).reshape(-1, 3)
-    grid, inside, z = _projected(sources, flat)
-    found = functional.grid_sample(
-        sources.depth, grid[:, None], mode="nearest", align_corners=False, padding_mode="zeros"
-    )[:, 0, 0]  # (V, N)
-    known = (found > 0) & inside
+    before, known = _before_surface(sources, rays.points(places).reshape(-1, 3))
     apart = -torch.diff(1 / rays.depths(places), dim=1)
     step = 0.75 * torch.cat([apart, apart[:, -1:]], dim=1).reshape(-1)
-    off = 1 / z.clamp(min=_BEHIND) - 1 / found.clamp(min=_BEHIND)
-    agree = ((off.abs() < step) & known).sum(dim=0).to(places.dtype)
-    past = ((off > step) & known).sum(dim=0).to(places.dtype)
+    agree = ((before.abs() < step) & known).sum(dim=0).to(places.dtype)
+    past = ((before > step) & known).sum(dim=0).to(places.dtype)
     return composited((agree / (agree + past + 0.5)).view(places.shape))
+
+
+def depth_stops(sources: Sources, rays: Rays, places: Tensor, parts: int) -> tuple[Tensor, Tensor]:
+    """Return what depth maps say that samples stop, (R, S) of 0..1, and how far they are to be trusted.
+
+    Unlike :func:`depth_weights` for samples that lie close together: one behind a surface stops the ray, one
+    before it does not. The trust is 0 where no picture knows, 1/2 of one picture, 4/5 of four.
+
+    Parameters
+    ----------
+    parts
+        Of the coarse look: two of its steps behind a surface, the depth map says nothing any more.
+    """
+    if sources.depth is None:
+        return torch.zeros_like(places), torch.zeros_like(places)
+    before, known = _before_surface(sources, rays.points(places).reshape(-1, 3))
+    step = (1 / rays.depth_range[1] - 1 / rays.depth_range[2]) / (parts * (_KNOTS[2] - _KNOTS[1]))
+    past = ((before > _SLACK * step) & known).sum(dim=0).to(places.dtype)
+    behind = ((before <= _SLACK * step) & (before > -2 * step) & known).sum(dim=0).to(places.dtype)
+    count = past + behind
+    stops, trust = behind / count.clamp(min=1), count / (count + 1)
+    return stops.view(places.shape), trust.view(places.shape)
 
 
 def composited(stopped: Tensor, *, last: bool = False) -> Tensor:
@@ -175,6 +193,18 @@ def composited(stopped: Tensor, *, last: bool = False) -> Tensor:
         stopped = torch.cat([stopped[:, :-1], torch.ones_like(stopped[:, -1:])], dim=1)
     passed = torch.cumprod(1 - stopped[:, :-1] + 1e-7, dim=1)
     return stopped * functional.pad(passed, (1, 0), value=1.0)
+
+
+def _before_surface(sources: Sources, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far (N, 3) points lie before what pictures see there, in inverse depth, and where known.
+
+    Both are (V, N); negative behind the surface.
+    """
+    grid, inside, z = _projected(sources, points)
+    found = functional.grid_sample(
+        sources.depth, grid[:, None], mode="nearest", align_corners=False, padding_mode="zeros"
+    )[:, 0, 0]
+    return 1 / z.clamp(min=_BEHIND) - 1 / found.clamp(min=_BEHIND), (found > 0) & inside
 
 
 def _projected(sources: Sources, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
