@@ -432,7 +432,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         here = [row for row in rows if (row["task"], row["seed"], row["crop"]) == (task, seed, crop)]
         names = [n for n in here[0] if n not in ("task", "image", "seed", "crop", "commit")]
         means = "  ".join(f"{n} {np.mean([row[n] for row in here]):.2f}" for n in names)
-        label = "Y" if task == "upscale" else "RGB"
+        label = "Y" if task.startswith("upscale") else "RGB"
         print(f"\n{task} ({label}), seed {seed}, crop {crop}, {len(here)} pictures: {means}")
         for row in here:
             print(f"  {row['image']:<24} " + "  ".join(f"{n} {row[n]:.2f}" for n in names))

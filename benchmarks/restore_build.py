@@ -4,7 +4,7 @@ DIR is a truth folder with ``images/`` (docs/format.md), such as ``truth/bunny``
 first photos of it are made smaller, get noise, and are built as they are, with ``--restore.task denoise``,
 and, for comparison, without the noise. Prints a row a build: status, cameras registered, their error, mask
 IoU (mean and worst), share of the object with measured depth, its median error, cloud F at 1 % and 0.5 %, the
-noise that was measured, and CPU-seconds. What is finished in OUT is not built again; its CPU-seconds are
+noise that was taken out, and CPU-seconds. What is finished in OUT is not built again; its CPU-seconds are
 then small.
 """
 
@@ -28,7 +28,7 @@ from walkaround.restore.options import RestoreFramesOptions
 
 COLUMNS = (
     "frames", "status", "registered", "centre error %", "mask IoU", "worst", "depth cover", "depth error %",
-    "F 1 %", "F 0.5 %", "noise measured", "CPU-s",
+    "F 1 %", "F 0.5 %", "noise removed", "CPU-s",
 )  # fmt: skip
 
 
@@ -44,6 +44,8 @@ class Arguments:
     """Of the photos."""
     sigma: float = 20.0
     """Deviation of the noise, in 8-bit values."""
+    restore_sigma: float | None = None
+    """Deviation that restoration is told (``--restore.sigma``); it measures the noise when not given."""
     seed: int = 0
     """Of the noise."""
     cases: tuple[str, ...] = ("noisy", "restored", "clean")
@@ -84,7 +86,7 @@ def write_photos(arguments: Arguments, out: Path, sigma: float) -> Path:
 def run(case: str, photos: Path, root: Path, arguments: Arguments) -> tuple[str, ...]:
     """Build one case and return its part of the row."""
     task = "denoise" if case == "restored" else "none"
-    restore = RestoreFramesOptions(task=task)  # type: ignore[arg-type]
+    restore = RestoreFramesOptions(task=task, sigma=arguments.restore_sigma)  # type: ignore[arg-type]
     start = time.process_time()
     record = build_sequence(photos, root, options=BuildOptions(threads=arguments.threads, restore=restore))
     seconds = time.process_time() - start

@@ -1,7 +1,7 @@
 """Fill larger holes of a depth map as well, on request, guided by the image; each pixel is marked as filled.
 
 ``fill.py`` takes small holes in one smooth surface. Here a hole may lie between several surfaces: they
-continue into it, and the border between them follows the image (:mod:`walkaround.geometry.completion`).
+continue into it, and the border between them follows the image (``geometry/completion.py``).
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def complete_depth(
     """Fill ``holes`` of a depth map, guided by the image.
 
     In inverse depth a plane is affine whatever the camera, so a surface without bends is a plane there.
-    Each pixel of a hole is given to one of the surfaces around it (:mod:`walkaround.geometry.surfaces`);
+    Each pixel of a hole is given to one of the surfaces around it (``geometry/surfaces.py``);
     within a surface the squared second differences are made least (a thin plate: Terzopoulos, 1988,
     doi:10.1109/34.3908). Only pixels that are valid or holes are looked at: what lies beside the object does
     not pull.
