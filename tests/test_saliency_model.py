@@ -162,7 +162,16 @@ def test_training_goes_on_and_its_file_gives_what_torch_gives(
     assert json.loads((out / "recipe.json").read_text())["steps"] == 3
 
 
-def test_wrong_recipes_and_data(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_onnx_nothing_is_trained(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert main(["saliency-train", str(made), "--out", str(tmp_path / "run"), "--device", "cpu"]) == 2
+    assert "walkaround[studies]" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_wrong_recipes_and_data(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from walkaround.studies.saliency.shipped.backgrounds import read_pictures
     from walkaround.studies.saliency.shipped.recipe import ShippedRecipe

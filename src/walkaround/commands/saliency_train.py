@@ -53,9 +53,10 @@ def _train(command: SaliencyTrainCommand) -> Path:
     device = pick_device(command.device)
     import torch
 
-    from walkaround.studies.saliency.shipped.export import export_onnx
+    from walkaround.studies.saliency.shipped.export import check_exporter, export_onnx
     from walkaround.studies.saliency.shipped.train import claim_folder, make_samples, train_shipped
 
+    check_exporter()
     if command.threads:
         torch.set_num_threads(command.threads)
     claim_folder(command.out, command.recipe)
