@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
+from tests.test_depth import CAMERA, cast, orbit, photograph, sparse_model
+from walkaround.depth import DepthOptions, estimate_depth
+from walkaround.depth.learned import SHIPPED, _stereo
+from walkaround.depth.store import ArrayStore
+from walkaround.depth.views import StereoView, make_pyramid
+from walkaround.errors import InputError, UsageError
 from walkaround.geometry import normalised_rays, project, transform_points
 from walkaround.types import View
-
-from .test_depth import CAMERA, cast, orbit, photograph
 
 torch = pytest.importorskip("torch")
 
@@ -21,6 +30,7 @@ from walkaround.depth.network.sweep import (  # noqa: E402
     sample,
     variance_volume,
 )
+from walkaround.depth.network.weights import read_weights  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +168,79 @@ def test_the_network_learns_the_depth_of_a_scene(views: list[View], stereo: Ster
     with torch.no_grad():
         fine = enlarge(network(small)[1].inverse, (96, 128))
     assert (fine / truth - 1).abs().median() < 0.03
+
+
+# --- the depth backend ---
+
+
+def test_the_learned_backend_measures_the_sphere(tmp_path: Path) -> None:
+    """With the weights of the package: most of what it keeps is right, and what it keeps is a good part."""
+    seen = orbit([0.0, 10.0, 20.0, 30.0], CAMERA)
+    for view in seen:
+        assert cv2.imwrite(str(tmp_path / view.frame.image), photograph(view))
+    options = DepthOptions(backend="learned")
+    found = dict(estimate_depth(tmp_path, sparse_model(seen), options=options, num_threads=1))
+    errors, shares = [], []
+    for index, view in enumerate(seen):
+        truth = cast(view).depth
+        result = found[index]
+        assert result.depth.shape == truth.shape and not result.depth[~result.depth_valid].any()
+        shares.append(result.depth_valid.mean())
+        errors.append((np.abs(result.depth - truth) / truth)[result.depth_valid])
+    error = np.concatenate(errors)
+    assert np.mean(shares) > 0.3
+    assert np.median(error) < 0.01 and (error < 0.02).mean() > 0.9
+
+
+def test_images_of_different_sizes_keep_their_cameras(views: list[View]) -> None:
+    """Filling up to one size moves no pixel: the same landing places as with projection."""
+    cameras = CAMERA, CAMERA.scaled(200, 150)
+    store = ArrayStore()
+    pair = []
+    for number, camera in enumerate(cameras):
+        view = replace(views[number], camera=camera)
+        levels = make_pyramid(store, str(number), photograph(view), camera.K)
+        others = np.array([1 - number])
+        pair.append(
+            StereoView(view=view, levels=levels, neighbours=others, sources=others, w_low=0.7, w_high=1.6)
+        )
+    stereo = _stereo(pair, np.array([0, 1]))
+    assert stereo.images.shape == (1, 2, 1, 192, 240)
+    grid = land(stereo, 1, torch.full((1, 1, 192, 240), 1.0))[0, 0].numpy()
+    ray = normalised_rays(CAMERA)[70, 110]
+    relative = views[1].cam_from_world @ np.linalg.inv(views[0].cam_from_world)
+    pixel = project(cameras[1], transform_points(relative, np.array([[*ray, 1.0]])))[0]
+    assert (grid[70, 110] + 1) / 2 * [240, 192] == pytest.approx(pixel, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (DepthOptions(backend="learned", fill=True), "--depth.fill works with"),
+        (DepthOptions(weights=Path("w")), "--depth.weights goes with --depth.backend learned"),
+    ],
+)
+def test_options_that_do_not_fit(options: DepthOptions, said: str, views: list[View]) -> None:
+    with pytest.raises(UsageError, match=said):
+        estimate_depth(Path(), sparse_model(views), options=options)
+
+
+def test_missing_weights_are_said_at_the_call(tmp_path: Path, views: list[View]) -> None:
+    options = DepthOptions(backend="learned", weights=tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match=r"no weights .*none\.safetensors"):
+        estimate_depth(tmp_path, sparse_model(views), options=options)
+
+
+def test_torch_that_is_missing_is_said_with_the_remedy(
+    views: list[View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "walkaround.depth.network.weights", None)
+    with pytest.raises(UsageError, match=r"pip install 'walkaround\[torch\]'"):
+        estimate_depth(Path(), sparse_model(views), options=DepthOptions(backend="learned"))
+
+
+def test_shipped_weights_are_small_and_say_how_they_were_made() -> None:
+    _, facts = read_weights(SHIPPED)
+    assert {"commit", "steps", "study"} <= facts.keys()
+    assert SHIPPED.stat().st_size < 2_000_000
+    assert "benchmarks/train_stereo.py" in (SHIPPED.parent / "CARD.md").read_text(encoding="utf-8")

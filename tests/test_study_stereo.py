@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.test_depth import CAMERA, cast, orbit, photograph
 from walkaround.errors import FormatError, UsageError
 from walkaround.simulate.dataset_options import SimulateDatasetOptions
 from walkaround.simulating import simulate_dataset
@@ -20,8 +22,6 @@ from walkaround.studies.stereo.recipe import PRESETS, StereoRecipe
 from walkaround.studies.stereo.scenes import StereoScene, StereoSet, nearest_views, write_scenes
 from walkaround.studies.stereo.study import StereoStudy
 from walkaround.types import no_progress
-
-from .test_depth import CAMERA, cast, orbit, photograph
 
 torch = pytest.importorskip("torch")
 
@@ -270,6 +270,9 @@ def test_a_study_from_views_to_its_table(tmp_path: Path, monkeypatch: pytest.Mon
             raise KeyboardInterrupt
         return original(*arguments)  # type: ignore[arg-type]
 
+    (tmp_path / "cut").mkdir()
+    shutil.copy(tmp_path / "whole" / "recipe.json", tmp_path / "cut")
+    shutil.copytree(tmp_path / "whole" / "data", tmp_path / "cut" / "data")
     monkeypatch.setattr(training, "draw_batch", killed)
     with pytest.raises(KeyboardInterrupt):
         run_study(StereoStudy(), TINY, tmp_path / "cut")

@@ -39,7 +39,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 """Smallest and largest value by option name."""
 
-DEPTH_BACKENDS = ("auto", "colmap_cuda", "patchmatch")
+DEPTH_BACKENDS = ("auto", "colmap_cuda", "learned", "patchmatch")
 
 
 def check_limits(options: Mapping[str, Any]) -> None:
@@ -63,8 +63,11 @@ def check_limits(options: Mapping[str, Any]) -> None:
             f"--depth.backend {backend!r} is unknown; choose one of {', '.join(DEPTH_BACKENDS)}."
         )
     for name in ("fill", "complete"):
-        if backend == "colmap_cuda" and options.get("depth", {}).get(name):
-            raise UsageError(f"--depth.{name} works with --depth.backend patchmatch, not with colmap_cuda.")
+        if backend in ("colmap_cuda", "learned") and options.get("depth", {}).get(name):
+            raise UsageError(f"--depth.{name} works with --depth.backend patchmatch, not with {backend}.")
+    weights = options.get("depth", {}).get("weights")
+    if weights is not None and (backend != "learned" or not Path(weights).is_file()):
+        raise UsageError(f"--depth.weights {weights} must be a file and goes with --depth.backend learned.")
     for path in options.get("frames", {}).get("blur_models", ()):
         if not Path(path).is_file():
             raise UsageError(f"--frames.blur-models {path} is not a file. Give the path of an ONNX detector.")

@@ -18,7 +18,7 @@ from walkaround.depth.fill import fill_holes
 from walkaround.depth.options import DepthOptions
 from walkaround.depth.patchmatch import compute_planes
 from walkaround.depth.sources import select_sources
-from walkaround.depth.store import ArrayStore, Maps
+from walkaround.depth.store import ArrayStore, Maps, StoredMaps
 from walkaround.depth.views import StereoView, load_views
 from walkaround.depth.warps import stack_maps, warps
 from walkaround.errors import SequenceRejected, UsageError
@@ -96,6 +96,8 @@ def estimate_depth(
     if name != "patchmatch":
         for wanted in options.asked_filling:
             raise UsageError(f"{wanted} works with --depth.backend patchmatch, not with {name}.")
+    if options.weights is not None and name != "learned":
+        raise UsageError(f"--depth.weights goes with --depth.backend learned, not with {name}.")
     if len(model.views) < 2:
         raise SequenceRejected("no_depth", "Depth needs at least two registered views.", {"depth_share": 0.0})
     return BACKENDS[name](image_dir, model, options, num_threads or usable_cores(), progress, scratch_dir)
@@ -157,15 +159,52 @@ def _patchmatch(
             [order[: options.num_neighbours] for order in ranked], options.max_size, store,
         )  # fmt: skip
         maps, costs = compute_planes(model, views, store, progress, num_threads, sweeps=options.sweeps)
-        with ThreadPoolExecutor(num_threads) as pool:
-            maps = correct_all(views, maps, costs, store, pool.map, options.max_relative_difference)
+        yield from _checked(views, maps, costs, store, options, num_threads)
 
-            def check(index: int) -> DepthMap:
-                return check_view(views, maps, costs, index, options)
 
-            for start in range(0, len(views), num_threads):  # no more maps in memory than threads
-                batch = range(start, min(start + num_threads, len(views)))
-                yield from zip(batch, pool.map(check, batch), strict=True)
+def _learned(
+    image_dir: Path,
+    model: SparseModel,
+    options: DepthOptions,
+    num_threads: int,
+    progress: Progress,
+    scratch_dir: Path | None,
+) -> Iterator[tuple[int, DepthMap]]:
+    from walkaround.depth.learned import infer_maps, open_network
+
+    network = open_network(options.weights)  # what is missing is said at the call, not at the first map
+
+    def run() -> Iterator[tuple[int, DepthMap]]:
+        ranked = select_sources(model, max(options.num_sources, options.num_neighbours))
+        with ArrayStore(scratch_dir) as store:
+            views = load_views(
+                image_dir, model, [order[: options.num_sources] for order in ranked],
+                [order[: options.num_neighbours] for order in ranked], options.max_size, store,
+            )  # fmt: skip
+            maps, costs = infer_maps(network, views, store, progress, num_threads)
+            yield from _checked(views, maps, costs, store, options, num_threads)
+
+    return run()
+
+
+def _checked(
+    views: list[StereoView],
+    maps: StoredMaps,
+    costs: StoredMaps,
+    store: ArrayStore,
+    options: DepthOptions,
+    num_threads: int,
+) -> Iterator[tuple[int, DepthMap]]:
+    """Correct the views' maps by each other and yield what is confirmed."""
+    with ThreadPoolExecutor(num_threads) as pool:
+        maps = correct_all(views, maps, costs, store, pool.map, options.max_relative_difference)
+
+        def check(index: int) -> DepthMap:
+            return check_view(views, maps, costs, index, options)
+
+        for start in range(0, len(views), num_threads):  # no more maps in memory than threads
+            batch = range(start, min(start + num_threads, len(views)))
+            yield from zip(batch, pool.map(check, batch), strict=True)
 
 
 def check_view(
@@ -269,4 +308,8 @@ def _colmap_cuda(
     )
 
 
-BACKENDS: dict[str, DepthBackend] = {"patchmatch": _patchmatch, "colmap_cuda": _colmap_cuda}
+BACKENDS: dict[str, DepthBackend] = {
+    "patchmatch": _patchmatch,
+    "colmap_cuda": _colmap_cuda,
+    "learned": _learned,
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -11,7 +12,10 @@ class DepthOptions:
     """Multi-view stereo."""
 
     backend: str = "patchmatch"
-    """``patchmatch`` (CPU), ``colmap_cuda`` (a GPU and a pycolmap built with CUDA), or ``auto``."""
+    """``patchmatch`` (CPU), ``colmap_cuda`` (a GPU and a pycolmap built with CUDA), ``learned`` (a small
+    network; extra torch, a GPU recommended; less accurate than patchmatch), or ``auto`` (the first two)."""
+    weights: Path | None = None
+    """Weights for ``learned``, such as ``walkaround study stereo`` leaves; the package's when not given."""
     max_size: int = 1000
     """Long side in pixels at which depth is computed; the maps are written at the images' size."""
     num_sources: int = 4
