@@ -27,9 +27,6 @@ from walkaround.radiance.sampling import (
 from walkaround.radiance.views import TargetView, ViewSet, nearest_views
 from walkaround.types import ByteArray, Float32Array, Progress, no_progress
 
-_DEPTH_SHARE = 0.8
-"""How much of the fine samples the depth maps may direct, where they know."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
@@ -73,8 +70,8 @@ def look(
 
 
 def guided(coarse: Tensor, known: Tensor) -> Tensor:
-    """Join the weights of the coarse look with those of the depth maps; both (R, S)."""
-    return coarse * (1 - _DEPTH_SHARE * known.sum(dim=1, keepdim=True)) + _DEPTH_SHARE * known
+    """Join the weights of the coarse look with those of the depth maps, which come first; both (R, S)."""
+    return coarse * (1 - known.sum(dim=1, keepdim=True)) + known
 
 
 def render_view(
@@ -144,7 +141,8 @@ def _coarse_look(
     for start in range(0, len(pixels), options.chunk):
         rays = rays_of(target, pixels[start : start + options.chunk])
         places = even_places(len(rays.step), options.coarse, device)
-        weights = look(network, sources, rays, places).weights
+        parts_of_depth = options.coarse if options.use_depth else 0
+        weights = look(network, sources, rays, places, depth_parts=parts_of_depth).weights
         if options.use_depth:
             weights = guided(weights, depth_weights(sources, rays, places))
         parts.append(weights)

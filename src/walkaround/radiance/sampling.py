@@ -169,7 +169,8 @@ def depth_stops(sources: Sources, rays: Rays, places: Tensor, parts: int) -> tup
     """Return what depth maps say that samples stop, (R, S) of 0..1, and how far they are to be trusted.
 
     Unlike :func:`depth_weights` for samples that lie close together: one behind a surface stops the ray, one
-    before it does not. The trust is 0 where no picture knows, 1/2 of one picture, 4/5 of four.
+    before it does not. The trust is 0 where no picture knows, 0.9 of one picture, 0.99 of two: a view that
+    sees past a place proves it empty, whatever the colours say.
 
     Parameters
     ----------
@@ -183,7 +184,7 @@ def depth_stops(sources: Sources, rays: Rays, places: Tensor, parts: int) -> tup
     past = ((before > _SLACK * step) & known).sum(dim=0).to(places.dtype)
     behind = ((before <= _SLACK * step) & (before > -2 * step) & known).sum(dim=0).to(places.dtype)
     count = past + behind
-    stops, trust = behind / count.clamp(min=1), count / (count + 1)
+    stops, trust = behind / count.clamp(min=1), 1 - 0.1**count
     return stops.view(places.shape), trust.view(places.shape)
 
 
