@@ -43,4 +43,5 @@ class DepthOptions:
 
     def key(self) -> dict[str, Any]:
         """Return what the maps depend on: not what came later and is off, so that older sequences stay."""
-        return {name: value for name, value in asdict(self).items() if name != "complete" or value}
+        later = ("complete", "weights")
+        return {name: value for name, value in asdict(self).items() if name not in later or value}
