@@ -122,11 +122,11 @@ def test_samples_have_one_object_near_the_middle(made: Path) -> None:
     from walkaround.studies.saliency.shipped.recipe import ShippedRecipe
     from walkaround.studies.saliency.shipped.train import make_samples
 
-    maker = make_samples(ShippedRecipe(size_px=64, num_backgrounds=10), made, None)
-    assert maker.backgrounds.shape == (10, 64, 64, 3)
+    maker = make_samples(ShippedRecipe(size_px=96, num_backgrounds=10), made, None)
+    assert maker.backgrounds.shape == (10, 96, 96, 3)
     for number in range(24):
         image, mask = maker.make(number)
-        assert image.shape == (64, 64, 3) and mask.shape == (64, 64)
+        assert image.shape == (96, 96, 3) and mask.shape == (96, 96)
         assert image.dtype == mask.dtype == np.uint8
         assert 0.005 < (mask > 127).mean() < 0.9
         again = maker.make(number)
@@ -143,13 +143,13 @@ def test_training_goes_on_and_its_file_gives_what_torch_gives(
 
     out = tmp_path / "run"
     command = ["saliency-train", str(made), "--out", str(out), "--device", "cpu", "--checkpoint-every", "1"]
-    command += ["--recipe.size-px", "64", "--recipe.steps", "3", "--recipe.batch", "2"]
+    command += ["--recipe.size-px", "96", "--recipe.steps", "3", "--recipe.batch", "2"]
     command += ["--recipe.num-backgrounds", "6"]
     assert main(command) == 0
     assert "saliency.onnx" in capsys.readouterr().err
     network = make_network("tiny").eval()
     network.load_state_dict(torch.load(out / "weights.pt", weights_only=True))
-    image = torch.randn(1, 3, 64, 64)
+    image = torch.randn(1, 3, 96, 96)
     with torch.inference_mode():
         wanted = network(image)[0].sigmoid().numpy()
     runner = cv2.dnn.readNetFromONNX(str(out / "saliency.onnx"))

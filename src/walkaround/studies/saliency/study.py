@@ -28,13 +28,13 @@ class SaliencyStudy:
     recipe_type = SaliencyRecipe
     presets: ClassVar[dict[str, Recipe]] = {"miniature": SaliencyRecipe(), "full": FULL}
     metrics = (
-        Metric(name="warp_agreement", text="neighbours agree, true warp %", percent=True),
-        Metric(name="warp_error", text="difference, true warp", higher_is_better=False),
-        Metric(name="flow_agreement", text="neighbours agree, flow %", percent=True),
-        Metric(name="f_beta", text="max F-beta"),
+        Metric(name="warp_agreement", text="views agree %", percent=True),
+        Metric(name="warp_error", text="differ by", higher_is_better=False),
+        Metric(name="flow_agreement", text="agree by flow %", percent=True),
+        Metric(name="f_beta", text="F-beta"),
         Metric(name="mae", text="MAE", higher_is_better=False),
-        Metric(name="s_measure", text="S-measure"),
-        Metric(name="e_measure", text="mean E-measure"),
+        Metric(name="s_measure", text="S"),
+        Metric(name="e_measure", text="E"),
         Metric(name="iou", text="IoU"),
     )
     claims = (

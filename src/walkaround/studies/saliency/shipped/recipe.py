@@ -14,7 +14,8 @@ class ShippedRecipe:
     network: str = "tiny"
     """full, small or tiny."""
     size_px: int = 128
-    """Side of the square that the network sees."""
+    """Side of the square that the network sees; below 96 the deepest maps are one pixel, which OpenCV 5.0
+    computes wrongly."""
     steps: int = 1500
     """Training steps."""
     batch: int = 16
@@ -43,9 +44,9 @@ class ShippedRecipe:
         tests = (
             (self.network in NETWORK_NAMES, "network", f"one of {', '.join(NETWORK_NAMES)}"),
             (
-                64 <= self.size_px <= 1024 and self.size_px % 32 == 0,
+                96 <= self.size_px <= 1024 and self.size_px % 32 == 0,
                 "size_px",
-                "a multiple of 32, 64 to 1024",
+                "a multiple of 32, 96 to 1024",
             ),
             (self.steps >= 1, "steps", "1 or more"),
             (self.batch >= 2, "batch", "2 or more"),
