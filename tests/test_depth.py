@@ -700,7 +700,7 @@ def test_sources_about_ten_degrees_away_come_first() -> None:
 
 
 def test_unknown_backend(scene: tuple[Path, SparseModel]) -> None:
-    with pytest.raises(UsageError, match="colmap_cuda, patchmatch"):
+    with pytest.raises(UsageError, match="colmap_cuda, learned, patchmatch"):
         estimate_depth(*scene, options=DepthOptions(backend="guess"))
 
 
