@@ -139,7 +139,7 @@ def as_text(results: Results, width: int = 110) -> str:
     from rich.text import Text
 
     table = Table(title=f"study {results.study}: mean ± standard deviation over seeds", title_justify="left")
-    table.add_column("arm")
+    table.add_column("arm", no_wrap=True)  # a name that is cut says nothing
     for metric in results.metrics:
         better = "higher is better" if metric.higher_is_better else "lower is better"
         table.add_column(f"{metric.text} ({better})", justify="right")
