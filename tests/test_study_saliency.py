@@ -179,6 +179,8 @@ def test_a_flow_of_whole_images_is_cut_like_them() -> None:
     cut = cropped_flow(flow, crop, (40, 20))
     assert np.allclose(cut[0, 3], (10 + 2 * (np.arange(10) + 0.5)) / 2, atol=0.02) and np.allclose(cut[1], 2)
     half = cropped_flow(flow[:, ::2, ::2] / 2, crop, (40, 20))
+    with pytest.raises(InputError, match="of images of 40 x 30"):
+        cropped_flow(flow, crop, (40, 30))
     assert np.allclose(half[1], 2) and np.allclose(half[0], cut[0], atol=0.3)
 
 
