@@ -128,8 +128,8 @@ def cropped_flow(flow: Float32Array, crop: Crop, size_wh: tuple[int, int]) -> Fl
     width, height = size_wh
     if abs(flow.shape[1] - flow.shape[2] * height / width) > 1:
         raise InputError(
-            f"A flow of {flow.shape[2]} x {flow.shape[1]} pixels is not of images of {width} x {height}. Give "
-            "that of the images, or of smaller copies with the same sides' ratio."
+            f"A flow of {flow.shape[2]} x {flow.shape[1]} pixels is not of images of {width} x {height}. "
+            "Give that of the images, or of smaller copies with the same sides' ratio."
         )
     at = crop.left + (np.arange(crop.size_px, dtype=np.float32) + 0.5) / np.float32(crop.scale)
     down = crop.top + (np.arange(crop.size_px, dtype=np.float32) + 0.5) / np.float32(crop.scale)
