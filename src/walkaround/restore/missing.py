@@ -45,8 +45,8 @@ def known_pixels(picture: Picture, mask: Path | None, name: str) -> BoolArray:
     if lightness.max() < (_WHITE_FROM - 0.5) / 255:
         seen = _value(float(lightness.max()), shown)
         raise UsageError(
-            f"--mask {mask} is white nowhere: its lightest pixel has {seen}, so nothing would be "
-            "filled. Draw what is missing in white on black; in a mask of labels, turn those to fill into white."
+            f"--mask {mask} is white nowhere: its lightest pixel has {seen}, so nothing would be filled. "
+            "Draw what is missing in white on black; in a mask of labels, make those to fill white."
         )
     return np.asarray(lightness < (MISSING_FROM - 0.5) / 255)
 
