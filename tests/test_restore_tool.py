@@ -299,6 +299,18 @@ def test_a_kill_between_the_files_of_a_picture_does_no_harm(
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
 
 
+@pytest.mark.parametrize("method", ["pairs", "prior"])
+def test_no_noise_is_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    for name in ("denoise_by_pairs", "solve_in_tiles"):
+        monkeypatch.setattr(restore, name, lambda *_, **__: pytest.fail("worked for nothing"))
+    image = np.random.default_rng(0).integers(0, 65536, (5, 21, 4)).astype(np.uint16)
+    source, out = write(tmp_path / "in.png", image), tmp_path / "out"
+    command = ["restore", "denoise", str(source), "--out", str(out), "--sigma", "0", "--method", method]
+    assert main([*command, "--threads", "1"]) == 0
+    np.testing.assert_array_equal(cv2.imread(str(out / "in.png"), cv2.IMREAD_UNCHANGED), image)
+    assert record(out / "in.json")["sigma"] == 0
+
+
 def test_truth_given_later_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "in" / "a.png", scene())
     clean = write(tmp_path / "a.png", np.clip(scene() + 2.0, 0, 255).astype(np.uint8))

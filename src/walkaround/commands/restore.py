@@ -59,7 +59,7 @@ class DenoiseCommand(_Common):
     """Take noise from pictures."""
 
     sigma: float | None = None
-    """Deviation of the noise in 8-bit values (0..128); measured when not given."""
+    """Deviation of the noise in 8-bit values (0..128); measured when not given. 0: the picture as it is."""
     guide: Path | None = None
     """The same view with little noise, pixel on pixel: taken with a flash, or longer exposed."""
 
@@ -69,7 +69,8 @@ class InpaintCommand(_Common):
     """Fill missing pixels: text, scratches, single pixels, holes."""
 
     mask: Path | None = None
-    """A picture that is white where pixels are missing; without it transparent pixels are."""
+    """A picture that is white where pixels are missing, on black; soft edges, from 16 of 255 on, count as
+    missing. Without it fully transparent pixels are; they become opaque."""
 
 
 @dataclass(frozen=True, kw_only=True)

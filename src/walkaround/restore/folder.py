@@ -17,6 +17,7 @@ from walkaround import __version__
 from walkaround.errors import InputError, UsageError, WalkaroundError
 from walkaround.io.atomic import output_error, write_bytes, write_json
 from walkaround.io.image import PHOTO_SUFFIXES, natural_order, read_file
+from walkaround.restore.missing import made_opaque
 from walkaround.restore.options import RestoreOptions, Task
 from walkaround.restore.picture import Picture, decode_picture, encode_png, read_picture
 from walkaround.restore.progress import Told
@@ -25,7 +26,7 @@ from walkaround.types import Float32Array
 
 logger = logging.getLogger(__name__)
 
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 """Raised when the code changes what comes out; finished pictures are then done again."""
 _READABLE = PHOTO_SUFFIXES - {".heic", ".heif"}
 
@@ -276,8 +277,7 @@ def _measure(out: Path, path: Path, data: bytes, task: Task, options: RestoreOpt
 def _finished(picture: Picture, image: Float32Array, task: Task, options: RestoreOptions) -> Picture:
     """Return the result as a picture: what was transparent because it was missing no longer is."""
     result = picture.with_image(image)
-    filled = task == "inpaint" and options.mask is None
-    return dataclasses.replace(result, alpha=None) if filled else result
+    return made_opaque(result) if task == "inpaint" and options.mask is None else result
 
 
 def _truth_of(truth: Path | None, path: Path) -> Path | None:

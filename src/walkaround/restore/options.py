@@ -155,11 +155,12 @@ class RestoreOptions:
     device: str = "cpu"
     """Where torch computes: cpu, cuda, cuda:1, mps."""
     sigma: float | None = None
-    """Deviation of the noise in 8-bit values (0..128); None measures it. denoise, deblur."""
+    """Deviation of the noise in 8-bit values (0..128); None measures it. denoise (0: as it is), deblur."""
     guide: Path | None = None
     """The same view with little noise, with a flash or longer exposed. denoise, pairs."""
     mask: Path | None = None
-    """Picture of what is missing: there it is white. None takes transparent pixels. inpaint."""
+    """Picture of what is missing: there it is white; soft edges, from 16 of 255 on, count as well. None takes
+    fully transparent pixels. inpaint."""
     factor: int = 4
     """2, 3, 4 or 8. upscale."""
     kernel: str = ""

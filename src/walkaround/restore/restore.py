@@ -17,6 +17,7 @@ from walkaround.restore.holes import drawn_by_patches, drawn_by_prior, fill_hole
 from walkaround.restore.inpaint import check_known, inpaint_by_pairs
 from walkaround.restore.jpeg import JpegTables, read_tables, tables_of_quality
 from walkaround.restore.kernels import parse_kernel, unknown_side
+from walkaround.restore.missing import known_pixels
 from walkaround.restore.operators import Convolution, Downsample, Identity, Mask, Operator
 from walkaround.restore.options import RestoreOptions, Task
 from walkaround.restore.picture import Picture, read_picture
@@ -26,7 +27,7 @@ from walkaround.restore.solver import Step
 from walkaround.restore.spectrum import estimate_blur, gaussian_of
 from walkaround.restore.tensors import to_array, to_tensor
 from walkaround.restore.upscale import LOBES, upscale_by_pairs
-from walkaround.types import BoolArray, Float32Array
+from walkaround.types import Float32Array
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +154,8 @@ def _denoise(
     image: Float32Array, picture: Picture, options: RestoreOptions, name: str, listen: Listen
 ) -> Restored:
     sigma = _sigma(picture.image, options, name)
+    if sigma == 0:
+        return Restored(image=image, facts={"sigma": 0.0})
     if options.method == "prior":
         return _prior(image, Identity(), _size(image), "denoise", options, sigma, listen)
     guide = None if options.guide is None else _continued(read_picture(options.guide).image)
@@ -166,7 +169,7 @@ def _denoise(
 def _inpaint(
     image: Float32Array, picture: Picture, options: RestoreOptions, name: str, listen: Listen
 ) -> Restored:
-    known = _known(picture, options, name)
+    known = known_pixels(picture, options.mask, name)
     padding = [(0, large - small) for large, small in zip(image.shape, known.shape, strict=False)]
     known = np.pad(known, padding, mode="edge")
     check_known(known)
@@ -188,19 +191,6 @@ def _inpaint(
     if scattered:
         image = inpaint_by_pairs(image, known, options=options.pairs, seed=seed, device=device, listen=listen)
     return Restored(image=fill_holes(image, ~holes, draw, listen=listen), facts=facts)
-
-
-def _known(picture: Picture, options: RestoreOptions, name: str) -> BoolArray:
-    """Return (H, W): what is not missing."""
-    if options.mask is None:
-        if picture.alpha is None:
-            raise UsageError(f"{name} has no transparent pixels. Say what is missing with --mask FILE.")
-        return np.asarray(picture.alpha > 0.5)
-    mask = read_picture(options.mask).image.mean(2)
-    if mask.shape != picture.image.shape[:2]:
-        sizes = [f"{shape[1]} x {shape[0]}" for shape in (mask.shape, picture.image.shape)]
-        raise UsageError(f"--mask {options.mask} has {sizes[0]} px, {name} has {sizes[1]}. Make them equal.")
-    return np.asarray(mask <= 0.5)
 
 
 def _upscale(image: Float32Array, options: RestoreOptions, listen: Listen) -> Restored:
