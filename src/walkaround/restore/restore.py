@@ -154,7 +154,7 @@ def _denoise(
     image: Float32Array, picture: Picture, options: RestoreOptions, name: str, listen: Listen
 ) -> Restored:
     sigma = _sigma(picture.image, options, name)
-    if sigma == 0:
+    if sigma == 0 and options.guide is None:
         return Restored(image=image, facts={"sigma": 0.0})
     if options.method == "prior":
         return _prior(image, Identity(), _size(image), "denoise", options, sigma, listen)
