@@ -350,6 +350,8 @@ def test_the_command_says_what_is_wrong(
         ((sequence, "--out", tmp_path / "a.mp4", "--view", "1"), "one picture"),
         ((sequence, "--out", tmp_path / "a.png", "--beside"), "--view"),
         ((sequence, "--out", tmp_path / "a.png", "--view", "99"), "1 to 10"),
+        ((sequence, "--out", tmp_path / "a.mp4", "--frame-rate", "0"), "more than 0 and at most 240"),
+        ((sequence, "--out", tmp_path / "a.mp4", "--frame-rate", "nan"), "more than 0 and at most 240"),
     ):
         assert render_cli(*arguments) == 2
         assert said in capsys.readouterr().err

@@ -152,7 +152,7 @@ def _check(command: RenderCommand) -> None:
     if command.beside and command.view is None:
         raise UsageError("--beside needs --view: a new view has no true picture.")
     if not 0 < command.frame_rate <= 240:
-        raise UsageError(f"--frame-rate is {command.frame_rate:g}; give up to 240.")
+        raise UsageError(f"--frame-rate is {command.frame_rate:g}; give more than 0 and at most 240.")
     command.sampling.check()
 
 
