@@ -357,6 +357,19 @@ def test_the_command_says_what_is_wrong(
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["render", "rerender"])
+def test_the_help_of_a_switch_says_what_the_switch_does(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from walkaround.cli import main
+
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    said = capsys.readouterr().out.split("--no-use-depth")[1].split("--coarse-step-px")[0]
+    assert "Leave the sequence's depth maps out" in said and "default: True" not in said
+
+
 def test_rerender_scores_a_sequence_and_writes_it_down(
     toys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

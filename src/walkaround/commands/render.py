@@ -24,6 +24,19 @@ _PICTURES, _VIDEO = (".png", ".jpg", ".jpeg"), ".mp4"
 
 
 @dataclass(frozen=True, kw_only=True)
+class SamplingArguments(SamplingOptions):
+    """The same, with a help that fits the flag ``--no-use-depth``."""
+
+    use_depth: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Leave the sequence's depth maps out; else they say where to look and what stops a ray.",
+            help_behavior_hint="(default: they are used where there are any)",
+        ),
+    ] = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenderCommand:
     """Render new views of a sequence: a film around the object, or one of its pictures from the others.
 
@@ -46,7 +59,7 @@ class RenderCommand:
     """Of the film, in frames a second."""
     size: int = 384
     """Long side in pixels, at most that of the images; a CPU renders about 4,000 pixels a second."""
-    sampling: Annotated[SamplingOptions, tyro.conf.arg(name="")] = field(default_factory=SamplingOptions)
+    sampling: Annotated[SamplingArguments, tyro.conf.arg(name="")] = field(default_factory=SamplingArguments)
     weights: Path | None = None
     """Other weights than those of the package (benchmarks/train_radiance.py writes some)."""
     device: str = "auto"

@@ -19,9 +19,14 @@ from walkaround.commands.console import (
     set_up_logging,
     show,
 )
-from walkaround.commands.render import open_sequence, read_views, ready_network, write_picture
+from walkaround.commands.render import (
+    SamplingArguments,
+    open_sequence,
+    read_views,
+    ready_network,
+    write_picture,
+)
 from walkaround.errors import UsageError, WalkaroundError
-from walkaround.radiance.options import SamplingOptions
 from walkaround.threads import library_threads, usable_cores
 
 if TYPE_CHECKING:
@@ -46,7 +51,7 @@ class RerenderCommand:
     """Add the scores to sequence.json and the catalogue; they stay until a stage runs again."""
     pictures: Path | None = None
     """Folder for truth and render side by side."""
-    sampling: Annotated[SamplingOptions, tyro.conf.arg(name="")] = field(default_factory=SamplingOptions)
+    sampling: Annotated[SamplingArguments, tyro.conf.arg(name="")] = field(default_factory=SamplingArguments)
     weights: Path | None = None
     """Other weights than those of the package."""
     device: str = "auto"
