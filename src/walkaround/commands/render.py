@@ -78,9 +78,10 @@ def run(arguments: list[str]) -> int:
     scene = open_sequence(command.sequence)
     network = ready_network(command.weights, command.device, command.threads)
     with progress() as report, library_threads(command.threads or usable_cores()):
-        views = read_views(scene, command.size, report)
-        if command.view is not None:
-            _one_view(command, network, views, report)
+        wanted = None if command.view is None else view_name(scene, command.view)
+        views = read_views(scene, command.size, report, use_depth=command.sampling.use_depth, needed=wanted)
+        if wanted is not None:
+            _one_view(command, network, views, views.names.index(wanted), report)
         else:
             _film(command, network, views, scene, report)
     say(f"written: {command.out}")
@@ -129,30 +130,36 @@ def ready_network(weights: Path | None, device: str, threads: int) -> RadianceNe
     return network.to(pick_device(device))
 
 
-def read_views(scene: Scene, size: int, report: BuildProgress) -> ViewSet:
-    """Read a scene's pictures with a progress bar."""
+def read_views(
+    scene: Scene, size: int, report: BuildProgress, *, use_depth: bool, needed: str | None = None
+) -> ViewSet:
+    """Read a scene's pictures with a progress bar; broken ones are left out, save one that is needed."""
     from walkaround.radiance.views import load_views
 
     if size < 32:
         raise UsageError(f"--size is {size}; give 32 pixels or more.")
-    return load_views(scene, size, progress=lambda share: report("read", share))
+    return load_views(
+        scene, size, with_depth=use_depth, leave_out_broken=True, needed=needed or "",
+        progress=lambda share: report("read", share),
+    )  # fmt: skip
 
 
-def view_number(views: ViewSet, text: str) -> int:
-    """Return the row of a picture by its number from 1 or its name.
+def view_name(scene: Scene, text: str) -> str:
+    """Return the name of a picture with a camera, by its number from 1 or its name.
 
     Raises
     ------
     UsageError
         There is none.
     """
-    if text in views.names:
-        return views.names.index(text)
-    if text.isdigit() and 1 <= int(text) <= len(views):
-        return int(text) - 1
+    names = [view.frame.image for view in scene.views]
+    if text in names:
+        return text
+    if text.isdecimal() and 1 <= int(text) <= len(names):
+        return names[int(text) - 1]
     raise UsageError(
-        f"--view {text!r:.60}: give 1 to {len(views)}, or a name such as {views.names[0]} (only images with"
-        " a camera count)."
+        f"--view {text!r:.60}: give 1 to {len(names)}, or a name{''.join(f' such as {n}' for n in names[:1])}"
+        " (only images with a camera count)."
     )
 
 
@@ -170,14 +177,14 @@ def _check(command: RenderCommand) -> None:
 
 
 def _one_view(
-    command: RenderCommand, network: RadianceNetwork, views: ViewSet, report: BuildProgress
+    command: RenderCommand, network: RadianceNetwork, views: ViewSet, number: int, report: BuildProgress
 ) -> None:
     from walkaround.radiance.score import beside, render_held_out
 
     found = render_held_out(
         network,
         views,
-        view_number(views, command.view or ""),
+        number,
         options=command.sampling,
         progress=lambda share: report("render", share),
     )

@@ -107,7 +107,8 @@ def _score(
 ) -> dict[str, Any]:
     from walkaround.radiance.score import beside, rerender, rerender_scores
 
-    views = read_views(open_sequence(folder), command.size, report)
+    scene = open_sequence(folder)
+    views = read_views(scene, command.size, report, use_depth=command.sampling.use_depth)
     held_out = rerender(
         network, views, command.views, options=command.sampling,
         progress=lambda share: report(folder.name, share),
