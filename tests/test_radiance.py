@@ -428,6 +428,30 @@ def test_rerender_scores_a_sequence_and_writes_it_down(
     assert main(["rerender", str(tmp_path / "none"), *quick]) == 2
 
 
+def test_pictures_of_equal_instances_in_two_classes_are_all_kept(toys: Path, tmp_path: Path) -> None:
+    from walkaround.cli import main
+
+    for label in ("cup", "mug"):
+        shutil.copytree(toys / "mug" / "mug-0001", tmp_path / "toys" / label / "same")
+    quick = [
+        "--views",
+        "1",
+        "--size",
+        "32",
+        "--coarse",
+        "4",
+        "--fine",
+        "4",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    assert main(["rerender", str(tmp_path / "toys"), "--pictures", str(tmp_path / "look"), *quick]) == 0
+    kept = sorted(path.relative_to(tmp_path / "look").as_posix() for path in tmp_path.glob("look/**/*.png"))
+    assert kept == ["cup/same/006.png", "mug/same/006.png"]
+
+
 def test_turned_cameras_lower_the_score(toys: Path) -> None:
     """With the shipped weights; each camera is turned about its place by 3 degrees."""
     views = load_views(open_folder(toys / "mug" / "mug-0000"), 32)

@@ -50,7 +50,7 @@ class RerenderCommand:
     write: bool = False
     """Add the scores to sequence.json and the catalogue; they stay until a stage runs again."""
     pictures: Path | None = None
-    """Folder for truth and render side by side."""
+    """Folder for truth and render side by side: <class>/<instance>/<image>.png in it."""
     sampling: Annotated[SamplingArguments, tyro.conf.arg(name="")] = field(default_factory=SamplingArguments)
     weights: Path | None = None
     """Other weights than those of the package."""
@@ -116,8 +116,8 @@ def _score(
     scores = rerender_scores(held_out)
     if command.pictures is not None:
         for view in held_out:
-            name = f"{folder.name}-{Path(view.name).stem}.png"
-            write_picture(command.pictures / name, beside(view.truth_srgb, view.image_srgb))
+            place = command.pictures / folder.parent.name / folder.name / f"{Path(view.name).stem}.png"
+            write_picture(place, beside(view.truth_srgb, view.image_srgb))
     if command.write:
         _write(folder, scores)
     return {**scores, "views": {view.name: view.psnr_db for view in held_out}}
