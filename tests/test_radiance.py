@@ -350,9 +350,50 @@ def test_the_command_says_what_is_wrong(
         ((sequence, "--out", tmp_path / "a.mp4", "--view", "1"), "one picture"),
         ((sequence, "--out", tmp_path / "a.png", "--beside"), "--view"),
         ((sequence, "--out", tmp_path / "a.png", "--view", "99"), "1 to 10"),
+        ((sequence, "--out", tmp_path / "a.mp4", "--frame-rate", "0"), "more than 0 and at most 240"),
+        ((sequence, "--out", tmp_path / "a.mp4", "--frame-rate", "nan"), "more than 0 and at most 240"),
     ):
         assert render_cli(*arguments) == 2
         assert said in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_is_left_out(
+    toys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sequence = shutil.copytree(toys / "mug" / "mug-0001", tmp_path / "mug" / "mug-0001")
+    (sequence / "images" / "002.jpg").unlink()
+    (sequence / "images" / "007.jpg").write_bytes(b"no picture")
+    (sequence / "depth" / "005.png").write_bytes(b"no map")
+    scene, view = open_folder(sequence), ("--out", tmp_path / "a.png", "--size", 32, "--view")
+    with pytest.raises(FormatError, match=r"002\.jpg"):
+        load_views(scene, 32)
+    assert render_cli(sequence, *view, "4") == 0
+    said = capsys.readouterr().err
+    assert "004.jpg from the others" in said, "numbers stay"
+    assert said.count("left out") == 2 and all(name in said for name in ("002.jpg", "007.jpg", "005.png"))
+    views = load_views(scene, 32, leave_out_broken=True)
+    assert len(views) == 8 and views.depth is not None
+    assert views.depth[views.names.index("005.jpg")].max() == 0 < views.depth[0].max()
+    assert render_cli(sequence, *view, "002.jpg") == 2 and "002.jpg" in capsys.readouterr().err
+    assert render_cli(sequence, *view, "4", "--no-use-depth") == 0
+    assert "005.png" not in capsys.readouterr().err
+    for number in (3, 4, 5, 6, 8, 9):
+        (sequence / "images" / f"{number:03}.jpg").unlink()
+    assert render_cli(sequence, *view, "1") == 2
+    assert "2 of its images can be read; rendering needs 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["render", "rerender"])
+def test_the_help_of_a_switch_says_what_the_switch_does(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from walkaround.cli import main
+
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    said = capsys.readouterr().out.split("--no-use-depth")[1].split("--coarse-step-px")[0]
+    assert "Leave the sequence's depth maps out" in said and "default: True" not in said
 
 
 def test_rerender_scores_a_sequence_and_writes_it_down(
@@ -385,6 +426,30 @@ def test_rerender_scores_a_sequence_and_writes_it_down(
     kept = Dataset(root).query("map_contains(scores, 'rerender_psnr_db')")
     assert [scene.instance_id for scene in kept] == ["bottle-0001"]
     assert main(["rerender", str(tmp_path / "none"), *quick]) == 2
+
+
+def test_pictures_of_equal_instances_in_two_classes_are_all_kept(toys: Path, tmp_path: Path) -> None:
+    from walkaround.cli import main
+
+    for label in ("cup", "mug"):
+        shutil.copytree(toys / "mug" / "mug-0001", tmp_path / "toys" / label / "same")
+    quick = [
+        "--views",
+        "1",
+        "--size",
+        "32",
+        "--coarse",
+        "4",
+        "--fine",
+        "4",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    assert main(["rerender", str(tmp_path / "toys"), "--pictures", str(tmp_path / "look"), *quick]) == 0
+    kept = sorted(path.relative_to(tmp_path / "look").as_posix() for path in tmp_path.glob("look/**/*.png"))
+    assert kept == ["cup/same/006.png", "mug/same/006.png"]
 
 
 def test_turned_cameras_lower_the_score(toys: Path) -> None:

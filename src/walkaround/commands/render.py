@@ -24,6 +24,19 @@ _PICTURES, _VIDEO = (".png", ".jpg", ".jpeg"), ".mp4"
 
 
 @dataclass(frozen=True, kw_only=True)
+class SamplingArguments(SamplingOptions):
+    """The same, with a help that fits the flag ``--no-use-depth``."""
+
+    use_depth: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Leave the sequence's depth maps out; else they say where to look and what stops a ray.",
+            help_behavior_hint="(default: they are used where there are any)",
+        ),
+    ] = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenderCommand:
     """Render new views of a sequence: a film around the object, or one of its pictures from the others.
 
@@ -46,7 +59,7 @@ class RenderCommand:
     """Of the film, in frames a second."""
     size: int = 384
     """Long side in pixels, at most that of the images; a CPU renders about 4,000 pixels a second."""
-    sampling: Annotated[SamplingOptions, tyro.conf.arg(name="")] = field(default_factory=SamplingOptions)
+    sampling: Annotated[SamplingArguments, tyro.conf.arg(name="")] = field(default_factory=SamplingArguments)
     weights: Path | None = None
     """Other weights than those of the package (benchmarks/train_radiance.py writes some)."""
     device: str = "auto"
@@ -65,9 +78,10 @@ def run(arguments: list[str]) -> int:
     scene = open_sequence(command.sequence)
     network = ready_network(command.weights, command.device, command.threads)
     with progress() as report, library_threads(command.threads or usable_cores()):
-        views = read_views(scene, command.size, report)
-        if command.view is not None:
-            _one_view(command, network, views, report)
+        wanted = None if command.view is None else view_name(scene, command.view)
+        views = read_views(scene, command.size, report, use_depth=command.sampling.use_depth, needed=wanted)
+        if wanted is not None:
+            _one_view(command, network, views, views.names.index(wanted), report)
         else:
             _film(command, network, views, scene, report)
     say(f"written: {command.out}")
@@ -116,30 +130,36 @@ def ready_network(weights: Path | None, device: str, threads: int) -> RadianceNe
     return network.to(pick_device(device))
 
 
-def read_views(scene: Scene, size: int, report: BuildProgress) -> ViewSet:
-    """Read a scene's pictures with a progress bar."""
+def read_views(
+    scene: Scene, size: int, report: BuildProgress, *, use_depth: bool, needed: str | None = None
+) -> ViewSet:
+    """Read a scene's pictures with a progress bar; broken ones are left out, save one that is needed."""
     from walkaround.radiance.views import load_views
 
     if size < 32:
         raise UsageError(f"--size is {size}; give 32 pixels or more.")
-    return load_views(scene, size, progress=lambda share: report("read", share))
+    return load_views(
+        scene, size, with_depth=use_depth, leave_out_broken=True, needed=needed or "",
+        progress=lambda share: report("read", share),
+    )  # fmt: skip
 
 
-def view_number(views: ViewSet, text: str) -> int:
-    """Return the row of a picture by its number from 1 or its name.
+def view_name(scene: Scene, text: str) -> str:
+    """Return the name of a picture with a camera, by its number from 1 or its name.
 
     Raises
     ------
     UsageError
         There is none.
     """
-    if text in views.names:
-        return views.names.index(text)
-    if text.isdigit() and 1 <= int(text) <= len(views):
-        return int(text) - 1
+    names = [view.frame.image for view in scene.views]
+    if text in names:
+        return text
+    if text.isdecimal() and 1 <= int(text) <= len(names):
+        return names[int(text) - 1]
     raise UsageError(
-        f"--view {text!r:.60}: give 1 to {len(views)}, or a name such as {views.names[0]} (only images with"
-        " a camera count)."
+        f"--view {text!r:.60}: give 1 to {len(names)}, or a name{''.join(f' such as {n}' for n in names[:1])}"
+        " (only images with a camera count)."
     )
 
 
@@ -152,19 +172,19 @@ def _check(command: RenderCommand) -> None:
     if command.beside and command.view is None:
         raise UsageError("--beside needs --view: a new view has no true picture.")
     if not 0 < command.frame_rate <= 240:
-        raise UsageError(f"--frame-rate is {command.frame_rate:g}; give up to 240.")
+        raise UsageError(f"--frame-rate is {command.frame_rate:g}; give more than 0 and at most 240.")
     command.sampling.check()
 
 
 def _one_view(
-    command: RenderCommand, network: RadianceNetwork, views: ViewSet, report: BuildProgress
+    command: RenderCommand, network: RadianceNetwork, views: ViewSet, number: int, report: BuildProgress
 ) -> None:
     from walkaround.radiance.score import beside, render_held_out
 
     found = render_held_out(
         network,
         views,
-        view_number(views, command.view or ""),
+        number,
         options=command.sampling,
         progress=lambda share: report("render", share),
     )

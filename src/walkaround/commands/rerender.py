@@ -19,9 +19,14 @@ from walkaround.commands.console import (
     set_up_logging,
     show,
 )
-from walkaround.commands.render import open_sequence, read_views, ready_network, write_picture
+from walkaround.commands.render import (
+    SamplingArguments,
+    open_sequence,
+    read_views,
+    ready_network,
+    write_picture,
+)
 from walkaround.errors import UsageError, WalkaroundError
-from walkaround.radiance.options import SamplingOptions
 from walkaround.threads import library_threads, usable_cores
 
 if TYPE_CHECKING:
@@ -45,8 +50,8 @@ class RerenderCommand:
     write: bool = False
     """Add the scores to sequence.json and the catalogue; they stay until a stage runs again."""
     pictures: Path | None = None
-    """Folder for truth and render side by side."""
-    sampling: Annotated[SamplingOptions, tyro.conf.arg(name="")] = field(default_factory=SamplingOptions)
+    """Folder for truth and render side by side: <class>/<instance>/<image>.png in it."""
+    sampling: Annotated[SamplingArguments, tyro.conf.arg(name="")] = field(default_factory=SamplingArguments)
     weights: Path | None = None
     """Other weights than those of the package."""
     device: str = "auto"
@@ -102,7 +107,8 @@ def _score(
 ) -> dict[str, Any]:
     from walkaround.radiance.score import beside, rerender, rerender_scores
 
-    views = read_views(open_sequence(folder), command.size, report)
+    scene = open_sequence(folder)
+    views = read_views(scene, command.size, report, use_depth=command.sampling.use_depth)
     held_out = rerender(
         network, views, command.views, options=command.sampling,
         progress=lambda share: report(folder.name, share),
@@ -110,8 +116,8 @@ def _score(
     scores = rerender_scores(held_out)
     if command.pictures is not None:
         for view in held_out:
-            name = f"{folder.name}-{Path(view.name).stem}.png"
-            write_picture(command.pictures / name, beside(view.truth_srgb, view.image_srgb))
+            place = command.pictures / folder.parent.name / folder.name / f"{Path(view.name).stem}.png"
+            write_picture(place, beside(view.truth_srgb, view.image_srgb))
     if command.write:
         _write(folder, scores)
     return {**scores, "views": {view.name: view.psnr_db for view in held_out}}

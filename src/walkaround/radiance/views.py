@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 
 from walkaround.dataset.readers import Scene
-from walkaround.errors import InputError
+from walkaround.errors import FormatError, InputError
 from walkaround.geometry import normalised_rays, project
 from walkaround.types import (
     BoolArray,
@@ -23,6 +24,8 @@ from walkaround.types import (
     View,
     no_progress,
 )
+
+logger = logging.getLogger(__name__)
 
 MIN_VIEWS = 3
 NEAREST_SHARE, FARTHEST_SHARE = 0.45, 4.0
@@ -111,7 +114,13 @@ def nearest_views(views: ViewSet, target: TargetView, count: int) -> IntArray:
 
 
 def load_views(
-    scene: Scene, long_side_px: int, *, with_depth: bool = True, progress: Progress = no_progress
+    scene: Scene,
+    long_side_px: int,
+    *,
+    with_depth: bool = True,
+    leave_out_broken: bool = False,
+    needed: str = "",
+    progress: Progress = no_progress,
 ) -> ViewSet:
     """Read the pictures of a scene that have cameras.
 
@@ -119,13 +128,17 @@ def load_views(
     ----------
     long_side_px
         Pictures are made this large, none larger than it is.
+    leave_out_broken
+        Go on without images and depth maps that cannot be read, with a warning.
+    needed
+        Name of an image that is never left out.
 
     Raises
     ------
     InputError
-        Fewer than three pictures have a camera.
+        Fewer than three pictures have a camera, or can be read.
     FormatError
-        A file is broken or missing.
+        A file is broken or missing, and not to be left out.
     """
     model = scene.read_sparse()
     views = () if model is None else model.views
@@ -135,13 +148,19 @@ def load_views(
             " `walkaround build`, or bring cameras with `walkaround import`."
         )
     canvas = _canvas(views[0].camera, long_side_px)
-    images, depths, cameras = [], [], []
+    reader = _Reader(scene, canvas, with_depth=with_depth, leave_out_broken=leave_out_broken, needed=needed)
+    read = []
     for number, view in enumerate(views):
-        image, depth, K = _resampled(scene, view, canvas, with_depth=with_depth)
-        images.append(image)
-        depths.append(depth)
-        cameras.append(K)
+        read.append(reader.read(view))
         progress((number + 1) / len(views))
+    reader.warn()
+    views = tuple(view for view, found in zip(views, read, strict=True) if found is not None)
+    if len(views) < MIN_VIEWS:
+        raise InputError(
+            f"{scene.key}: {len(views)} of its images can be read; rendering needs {MIN_VIEWS}. The first"
+            f" that cannot: {reader.broken_images[0]}"
+        )
+    images, depths, cameras = zip(*(found for found in read if found is not None), strict=True)
     poses = np.stack([view.cam_from_world for view in views])
     middle = middle_of(poses)
     maps = [np.zeros(canvas, np.float32) if depth is None else depth for depth in depths]
@@ -198,16 +217,61 @@ def _canvas(camera: Camera, long_side_px: int) -> tuple[int, int]:
     return max(16, round(camera.height * scale)), max(16, round(camera.width * scale))
 
 
+class _Reader:
+    """Reads views onto the canvas, and remembers which files it had to leave out."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        canvas: tuple[int, int],
+        *,
+        with_depth: bool,
+        leave_out_broken: bool,
+        needed: str,
+    ) -> None:
+        self.scene, self.canvas = scene, canvas
+        self.with_depth, self.leave_out_broken, self.needed = with_depth, leave_out_broken, needed
+        self.broken_images: list[FormatError] = []
+        self.broken_depth: list[FormatError] = []
+
+    def read(self, view: View) -> tuple[ByteArray, Float32Array | None, FloatArray] | None:
+        """Return picture, depth and K of a view, without lens distortion; None when it is left out."""
+        name = view.frame.image
+        try:
+            image = self.scene.read_image(name)
+        except FormatError as error:
+            if not self.leave_out_broken or name == self.needed:
+                raise
+            self.broken_images.append(error)
+            return None
+        return _resampled(view, self.canvas, image, self._depth(name) if self.with_depth else None)
+
+    def _depth(self, name: str) -> tuple[Float32Array, BoolArray] | None:
+        try:
+            return self.scene.read_depth(name)
+        except FormatError as error:
+            if not self.leave_out_broken:
+                raise
+            self.broken_depth.append(error)
+            return None
+
+    def warn(self) -> None:
+        """Say what was left out, one line for images and one for depth maps."""
+        for what, errors in (("images", self.broken_images), ("depth maps", self.broken_depth)):
+            if errors:
+                said = " ".join(str(error) for error in errors[:3])
+                more = f" And {len(errors) - 3} more." if len(errors) > 3 else ""
+                logger.warning("%s: %s left out (%d): %s%s", self.scene.key, what, len(errors), said, more)
+
+
 def _resampled(
-    scene: Scene, view: View, canvas: tuple[int, int], *, with_depth: bool
+    view: View, canvas: tuple[int, int], image: ByteArray, found: tuple[Float32Array, BoolArray] | None
 ) -> tuple[ByteArray, Float32Array | None, FloatArray]:
     """Return picture, depth and K of a view on the canvas, without lens distortion."""
-    image = scene.read_image(view.frame.image)
     height, width = canvas
     scale = min(width / view.camera.width, height / view.camera.height)
     fitted = view.camera.scaled(round(view.camera.width * scale), round(view.camera.height * scale))
     image = np.asarray(cv2.resize(image, (fitted.width, fitted.height), interpolation=cv2.INTER_AREA))
-    found = scene.read_depth(view.frame.image) if with_depth else None
     depth = None
     if found is not None:
         known = np.where(found[1], found[0], 0).astype(np.float32)
