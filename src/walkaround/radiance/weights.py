@@ -7,12 +7,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from walkaround.errors import FormatError, InputError
-from walkaround.io.atomic import write_bytes
+from walkaround.io import weights as files
 from walkaround.radiance.network import RadianceNetwork
 from walkaround.radiance.options import NetworkOptions
 
@@ -25,8 +23,7 @@ def write_weights(
 ) -> None:
     """Write weights; the sizes of the network and ``facts`` go into the file's metadata."""
     known = json.dumps({"network": dataclasses.asdict(options), "facts": dict(sorted(facts.items()))})
-    plain = {name: tensor.detach().float().cpu().contiguous() for name, tensor in sorted(weights.items())}
-    write_bytes(path, save(plain, metadata={"radiance": known}))  # one entry: several come in any order
+    files.write_weights(path, dict(weights), {"radiance": known})
 
 
 def read_weights(path: Path = SHIPPED) -> tuple[RadianceNetwork, dict[str, str]]:
@@ -42,12 +39,11 @@ def read_weights(path: Path = SHIPPED) -> tuple[RadianceNetwork, dict[str, str]]
     if not path.is_file():
         raise InputError(f"There are no weights {path}. Leave --weights away for those of the package.")
     try:
-        with safe_open(str(path), framework="pt") as file:
-            known = json.loads((file.metadata() or {})["radiance"])
-            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        tensors, metadata = files.read_weights(path)
+        known = json.loads(metadata["radiance"])
         network = RadianceNetwork(NetworkOptions(**known["network"]))
         network.load_state_dict(tensors)
         facts = {str(name): str(value) for name, value in known["facts"].items()}
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (FormatError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise FormatError(f"{path} holds no weights of the radiance network ({error!s:.200}).") from error
     return network.eval(), facts

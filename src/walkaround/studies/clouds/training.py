@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from walkaround.studies.clouds.pointmae import MaskedAutoencoder
 from walkaround.studies.clouds.recipe import CloudRecipe
 from walkaround.studies.clouds.samples import CloudSet, share_of_labels
 from walkaround.studies.frame import Job, fit, load_result, rng_of, save_result, seeded
+from walkaround.studies.frame.schedule import warm_cosine
 from walkaround.types import Float32Array, IntArray
 
 Tensor = Any
@@ -137,14 +137,7 @@ def _batch(
 
 def _optimiser(recipe: CloudRecipe, network: Any, steps: int) -> tuple[Any, Any]:
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
-    warm = max(1, steps // 10)
-
-    def factor(number: int) -> float:
-        if number < warm:
-            return (number + 1) / warm
-        return max(1e-3, 0.5 * (1 + math.cos(math.pi * (number - warm) / max(1, steps - warm))))
-
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return optimizer, warm_cosine(optimizer, steps)
 
 
 def _descend(network: Any, loss: Tensor, optimizer: Any, schedule: Any) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from walkaround.dataset.torch.source import PosedScene, pose_scene
 from walkaround.dataset.torch.view import LoadedView, load_view
 from walkaround.errors import FormatError, UsageError, WalkaroundError
 from walkaround.io.atomic import atomic_path, write_json
+from walkaround.studies.frame.scenes import scenes_by_class
 from walkaround.studies.frame.seeds import rng_of
 from walkaround.studies.saliency.flow import (
     confirmed,
@@ -82,7 +82,7 @@ def prepare(recipe: SaliencyRecipe, folder: Path, progress: Progress) -> None:
     start = 0.7 if recipe.data is None else 0.0
     # a short walk is rejected as a capture; here it is what was asked for
     dataset = Dataset(root) if recipe.data else Dataset(root, statuses=None)
-    scenes = _chosen(dataset, recipe)
+    scenes = scenes_by_class(dataset, recipe.max_objects)
     writer = _Writer(recipe, folder, len(scenes))
     train = _training_keys(dataset, [scene.key for scene in scenes])
     for number, scene in enumerate(scenes):
@@ -131,17 +131,6 @@ def _simulate(recipe: SaliencyRecipe, root: Path, progress: Progress) -> None:
         clutter=0.5,
     )
     simulate_dataset(root, options=options, workers=recipe.threads, progress=progress)
-
-
-def _chosen(dataset: Dataset, recipe: SaliencyRecipe) -> list[Scene]:
-    counts: Counter[str] = Counter()
-    chosen = []
-    for key in dataset.keys():  # noqa: SIM118  a Dataset is a sequence of scenes
-        label = key.rpartition("/")[0]
-        counts[label] += 1
-        if not recipe.max_objects or counts[label] <= recipe.max_objects:
-            chosen.append(dataset[key])
-    return chosen
 
 
 def _training_keys(dataset: Dataset, keys: list[str]) -> set[str]:

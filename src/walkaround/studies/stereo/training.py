@@ -15,6 +15,7 @@ from walkaround.depth.network.model import StereoNetwork
 from walkaround.depth.network.sweep import Stereo, normalised
 from walkaround.depth.network.weights import read_weights, write_weights
 from walkaround.studies.frame import Job, fit, rng_of, seeded
+from walkaround.studies.frame.schedule import warm_cosine
 from walkaround.studies.stereo.cosegment import cosegment
 from walkaround.studies.stereo.losses import (
     agreement_loss,
@@ -164,14 +165,7 @@ def share_of_objects(count: int, percent: int, seed: int) -> IntArray:
 def make_optimiser(network: StereoNetwork, rate: float, steps: int) -> tuple[Any, Any]:
     """Return Adam, and its rate: it rises over a tenth of the steps and falls as a cosine."""
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
-    warm = max(1, steps // 10)
-
-    def factor(number: int) -> float:
-        if number < warm:
-            return (number + 1) / warm
-        return max(1e-3, 0.5 * (1 + math.cos(math.pi * (number - warm) / max(1, steps - warm))))
-
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return optimizer, warm_cosine(optimizer, steps)
 
 
 def _fit(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from walkaround.dataset.readers import Dataset, Scene
 from walkaround.errors import FormatError, UsageError, WalkaroundError
 from walkaround.io.atomic import atomic_path, write_json
+from walkaround.studies.frame.scenes import scenes_by_class
 from walkaround.studies.frame.seeds import rng_of
 from walkaround.studies.views.azimuth import azimuths_deg, is_whole_circle
 from walkaround.studies.views.recipe import ViewsRecipe
@@ -99,15 +99,10 @@ def _simulate(recipe: ViewsRecipe, root: Path, progress: Progress) -> None:
 
 
 def _chosen(dataset: Dataset, recipe: ViewsRecipe) -> list[Scene]:
-    counts: Counter[str] = Counter()
-    chosen = []
-    for key in dataset.keys():  # noqa: SIM118  a Dataset is a sequence of scenes
-        label = key.rpartition("/")[0]
-        counts[label] += 1
-        if not recipe.max_objects or counts[label] <= recipe.max_objects:
-            chosen.append(dataset[key])
-    if len(counts) < 2:
-        raise UsageError(f"{dataset.root} has {len(counts)} classes; classification needs two or more.")
+    chosen = scenes_by_class(dataset, recipe.max_objects)
+    count = len({scene.class_label for scene in chosen})
+    if count < 2:
+        raise UsageError(f"{dataset.root} has {count} classes; classification needs two or more.")
     return chosen
 
 
