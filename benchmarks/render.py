@@ -27,6 +27,7 @@ from walkaround.radiance.options import SamplingOptions
 from walkaround.radiance.score import HeldOut, beside, evenly, render_held_out
 from walkaround.radiance.views import ViewSet, load_views
 from walkaround.radiance.weights import SHIPPED, read_weights
+from walkaround.threads import keep_freed_memory
 
 Metric = Callable[[HeldOut], float]
 
@@ -41,6 +42,7 @@ def main() -> None:
     for name in ("weights", "lpips", "pictures"):
         parser.add_argument(f"--{name}", type=Path)
     given = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(given.threads)
     network, facts = read_weights(given.weights or SHIPPED)
     options = SamplingOptions(sources=given.sources, use_depth=not given.no_depth)

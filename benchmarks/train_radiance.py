@@ -25,6 +25,7 @@ from walkaround.radiance.training import TrainingOptions, batch_loss, draw_batch
 from walkaround.radiance.views import ViewSet, load_views
 from walkaround.radiance.weights import write_weights
 from walkaround.studies.frame import Job, fit, pick_device, rng_of, seeded
+from walkaround.threads import keep_freed_memory
 from walkaround.types import no_progress
 
 logger = logging.getLogger("train_radiance")
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keep_freed_memory()
     torch.set_num_threads(given.threads)
     given.out.mkdir(parents=True, exist_ok=True)
     scenes = load_training(given.dataset, given.size)

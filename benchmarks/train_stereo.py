@@ -24,6 +24,7 @@ from walkaround.studies.stereo.losses import supervised_loss, sweep_loss
 from walkaround.studies.stereo.measure import measure
 from walkaround.studies.stereo.scenes import StereoSet, nearest_views
 from walkaround.studies.stereo.training import draw_batch, make_optimiser
+from walkaround.threads import keep_freed_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Train, write, and print how good it is on the study's test objects."""
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     data = with_all_sources(StereoSet.load(arguments.study / "data" / "train"))
     network, _ = read_weights(arguments.study / "jobs" / "pretrained-100" / "0" / "net.safetensors")

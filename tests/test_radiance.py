@@ -28,6 +28,13 @@ pytest.importorskip("safetensors")
 
 from walkaround.radiance import network as networks  # noqa: E402
 from walkaround.radiance import sampling  # noqa: E402
+from walkaround.radiance.changes import (  # noqa: E402
+    lit_from_one_side,
+    recoloured,
+    surface_normals,
+    turned_before_a_room,
+    with_holes,
+)
 from walkaround.radiance.render import guided, look, render_view  # noqa: E402
 from walkaround.radiance.score import rerender, rerender_scores  # noqa: E402
 from walkaround.radiance.training import TrainingOptions, batch_loss, draw_batch, rate_share  # noqa: E402
@@ -208,13 +215,22 @@ def test_training_learns_the_plane(plane: ViewSet) -> None:
     torch.manual_seed(1)
     network = networks.RadianceNetwork(TINY)
     options = TrainingOptions(
-        rays=128, min_sources=3, max_sources=3, coarse=12, fine=8, recolour=False, light=0.0
+        rays=128,
+        min_sources=3,
+        max_sources=3,
+        coarse=12,
+        fine=8,
+        recolour=False,
+        light=0.0,
+        turntable=0.0,
+        depth_guided=0.0,
+        pool=1.5,
     )
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     found = []
-    for number in range(26):
-        # the same view before, in between and after
-        rng = np.random.default_rng(0 if number in (0, 25) else number)
+    for number in range(41):
+        # the same view before and after
+        rng = np.random.default_rng(0 if number in (0, 40) else number)
         loss, psnr_db = batch_loss(network, draw_batch([plane], options, rng), options, rng)
         optimizer.zero_grad()
         loss.backward()
@@ -224,20 +240,74 @@ def test_training_learns_the_plane(plane: ViewSet) -> None:
 
 
 def test_light_from_one_side_darkens_pictures_by_their_direction(plane: ViewSet) -> None:
-    options = TrainingOptions(rays=4, min_sources=3, max_sources=3, recolour=False, light=1.0)
-    batch = draw_batch([plane], options, np.random.default_rng(3))
-    gains = batch.mixing[:, 0, 0]
-    assert batch.mixing.shape == (4, 3, 3) and gains.max() == 1 and gains.min() > np.exp(-2)
-    assert np.allclose(batch.mixing, gains[:, None, None] * np.eye(3))
-    around = np.append(batch.number, batch.rows)
-    assert (np.diff(gains[np.argsort(around)]) > 0).all() or (np.diff(gains[np.argsort(around)]) < 0).all()
+    flat = dataclasses.replace(plane, images_srgb=np.full_like(plane.images_srgb, 200))
+    gains = lit_from_one_side(flat, 1.0, np.random.default_rng(3)).images_srgb[:, 0, 0, 0] / 200
+    assert gains.max() == 1 and np.exp(-2) < gains.min() < 0.95
+    assert (np.diff(gains) > 0).all() or (np.diff(gains) < 0).all()
+
+
+def test_paint_is_the_same_in_all_pictures(plane: ViewSet) -> None:
+    painted = recoloured(plane, np.random.default_rng(1)).images_srgb.reshape(len(plane), -1, 3) / 255
+    given = plane.images_srgb.reshape(len(plane), -1, 3) / 255
+    found = [np.linalg.lstsq(a, b, rcond=None)[0] for a, b in zip(given, painted, strict=True)]
+    assert np.allclose(found, found[0], atol=0.02)
+    assert not np.allclose(found[0], np.eye(3), atol=0.1)
+
+
+def test_normals_of_a_depth_map_face_the_camera(plane: ViewSet) -> None:
+    assert plane.depth is not None
+    for number in (0, 4):
+        found = surface_normals(plane.depth[number], plane.K[number])[2:-2, 2:-2]
+        up_in_cam = plane.cam_from_world[number, :3, 2]
+        assert up_in_cam[2] < 0, "the table's normal looks at the camera"
+        assert np.abs(found - up_in_cam).max() < 0.02
+    none = surface_normals(np.zeros((5, 6), np.float32), plane.K[0])
+    assert none.shape == (5, 6, 3) and not none.any()
+
+
+def test_an_object_turns_before_a_room_that_stands(plane: ViewSet) -> None:
+    assert plane.depth is not None
+    # planes of other directions: inverse depth falls along a row
+    tilt = 0.2 * np.arange(len(plane))[:, None, None] * np.linspace(0, 1, SIZE)
+    depth = (1 / (1 / plane.depth + tilt)).astype(np.float32)
+    depth[:, :, SIZE // 2 :] = 0
+    views = dataclasses.replace(plane, depth=depth)
+    swings = []
+    for seed in range(6):
+        shown = turned_before_a_room(views, np.random.default_rng(seed)).images_srgb
+        room = shown[:, :, SIZE // 2 :].astype(float)
+        share = room.sum(axis=(1, 2, 3)) / max(1, room[0].sum())
+        assert np.abs(room - share[:, None, None, None] * room[0]).max() < 2.5, "one room, but for a gain"
+        lit, given = shown[:, 5:-5, 5 : SIZE // 2 - 5], plane.images_srgb[:, 5:-5, 5 : SIZE // 2 - 5]
+        usable = (lit < 255) & (given > 80)
+        ratios = [lit[number][usable[number]] / given[number][usable[number]] for number in range(len(plane))]
+        # a plane has one direction, so one light
+        assert max(np.ptp(ratio) for ratio in ratios) < 0.05
+        swings.append(np.ptp([np.median(ratio) for ratio in ratios]))
+    assert max(swings) > 0.05, "as it turns, its light changes"
+    bare = dataclasses.replace(plane, depth=None)
+    assert turned_before_a_room(bare, np.random.default_rng(5)) is bare
+
+
+def test_holes_take_depth_away_and_nothing_else(plane: ViewSet) -> None:
+    assert plane.depth is not None
+    found = with_holes(plane, np.random.default_rng(2))
+    assert found.depth is not None and found.images_srgb is plane.images_srgb
+    kept = found.depth > 0
+    assert np.array_equal(found.depth[kept], plane.depth[kept])
+    assert 0.2 < kept.mean() < 1 and not (kept == kept[0]).all()
 
 
 def test_batches_never_hold_the_picture_they_render(plane: ViewSet) -> None:
     options = TrainingOptions(rays=4, min_sources=2, max_sources=4)
     for seed in range(30):
         batch = draw_batch([plane], options, np.random.default_rng(seed))
-        assert batch.number not in batch.rows and 2 <= len(batch.rows) <= 4
+        assert len(batch.truth) == 1 and 2 <= len(batch.sources) <= 4
+        assert batch.truth.names[0] not in batch.sources.names
+        assert batch.pixels.shape == (4, 2) and batch.pixels.min() >= 0 and batch.pixels.max() < SIZE
+
+
+def test_the_rate_warms_up_and_falls() -> None:
     assert rate_share(0, 1000) < 0.1 and rate_share(30, 1000) == pytest.approx(1.0, abs=0.01)
     assert rate_share(999, 1000) == pytest.approx(0.02, abs=1e-3)
 

@@ -11,7 +11,7 @@ import tyro
 
 from walkaround.commands.console import EXIT_ACCEPTED, parse, progress, say, set_up_logging, show
 from walkaround.hdr.options import HdrOptions
-from walkaround.threads import library_threads, usable_cores
+from walkaround.threads import keep_freed_memory, library_threads, usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,7 @@ def run(arguments: list[str]) -> int:
     from walkaround.hdr.reconstruct import VIDEO_NAME, reconstruct_clip
 
     threads = command.threads if command.threads > 0 else usable_cores()
+    keep_freed_memory()
     with progress() as report, library_threads(threads):
         result = reconstruct_clip(
             command.input,

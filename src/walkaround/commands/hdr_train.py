@@ -11,6 +11,7 @@ import tyro
 from walkaround.commands.console import EXIT_ACCEPTED, parse, progress, say, set_up_logging
 from walkaround.errors import UsageError
 from walkaround.hdr.training.options import Recipe, TrainOptions
+from walkaround.threads import keep_freed_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ def trainer_of(command: HdrTrainCommand) -> None:
         raise UsageError(
             f"hdr-train needs {error.name}. Install it: pip install 'walkaround[torch,hdr]'."
         ) from error
+    keep_freed_memory()
     if command.train.threads:
         torch.set_num_threads(command.train.threads)
     sources = find_sources(command.sources, held_out=False)

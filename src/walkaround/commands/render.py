@@ -12,7 +12,7 @@ import tyro
 from walkaround.commands.console import EXIT_ACCEPTED, parse, progress, say, set_up_logging
 from walkaround.errors import InputError, UsageError
 from walkaround.radiance.options import SamplingOptions
-from walkaround.threads import library_threads, usable_cores
+from walkaround.threads import keep_freed_memory, library_threads, usable_cores
 
 if TYPE_CHECKING:
     from walkaround.dataset.readers import Scene
@@ -125,6 +125,7 @@ def ready_network(weights: Path | None, device: str, threads: int) -> RadianceNe
 
     if threads < 0:
         raise UsageError(f"--threads is {threads}; give 0 (all cores) or more.")
+    keep_freed_memory()
     torch.set_num_threads(threads or usable_cores())
     network, _ = read_weights(weights or SHIPPED)
     return network.to(pick_device(device))

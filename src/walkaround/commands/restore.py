@@ -17,7 +17,7 @@ import tyro
 from walkaround.commands.console import EXIT_ACCEPTED, EXIT_REJECTED, parse, say, set_up_logging
 from walkaround.errors import UsageError
 from walkaround.restore.options import PairsOptions, PriorOptions, RestoreOptions, Task
-from walkaround.threads import library_threads, usable_cores
+from walkaround.threads import keep_freed_memory, library_threads, usable_cores
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -123,6 +123,7 @@ def run(arguments: list[str]) -> int:
 
     check_out(command.out, command.input)
     threads = command.threads if command.threads > 0 else usable_cores()
+    keep_freed_memory()
     torch.set_num_threads(threads)
     names = {item.name for item in dataclasses.fields(RestoreOptions)}
     chosen = {item.name: getattr(command, item.name) for item in dataclasses.fields(command)}

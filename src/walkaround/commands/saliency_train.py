@@ -11,6 +11,7 @@ import tyro
 from walkaround.commands.console import EXIT_ACCEPTED, parse, progress, say, set_up_logging
 from walkaround.errors import UsageError
 from walkaround.studies.saliency.shipped.recipe import ShippedRecipe
+from walkaround.threads import keep_freed_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ def _train(command: SaliencyTrainCommand) -> Path:
     from walkaround.studies.saliency.shipped.train import claim_folder, make_samples, train_shipped
 
     check_exporter()
+    keep_freed_memory()
     if command.threads:
         torch.set_num_threads(command.threads)
     claim_folder(command.out, command.recipe)

@@ -13,6 +13,7 @@ import tyro
 from walkaround.commands.console import EXIT_ACCEPTED, parse, progress, say, set_up_logging, show
 from walkaround.errors import UsageError
 from walkaround.studies import STUDIES, load_study
+from walkaround.threads import keep_freed_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ def run(arguments: list[str]) -> int:
     )
     command: Any = parse(command_type, f"study {study.name}", rest)
     set_up_logging(verbose=command.verbose)
+    keep_freed_memory()
     from walkaround.studies.frame import run_study
     from walkaround.studies.frame.table import as_json, as_text
 

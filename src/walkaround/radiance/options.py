@@ -11,11 +11,11 @@ from walkaround.errors import UsageError
 class NetworkOptions:
     """Sizes of the network; they are kept with its weights."""
 
-    features: int = 12
+    features: int = 16
     """Channels of the pictures' features."""
-    width: int = 24
+    width: int = 32
     """Channels inside of the aggregation over views."""
-    ray_width: int = 16
+    ray_width: int = 24
     """Channels of a sample on its ray."""
     ray_heads: int = 4
     """Heads of the ray transformer."""

@@ -65,19 +65,9 @@ def make_sources(
     rows: IntArray,
     pictures: FeatureNetwork,
     device: str,
-    *,
-    mixing: Tensor | None = None,
 ) -> Sources:
-    """Put the pictures of these rows on the device and look at them.
-
-    Parameters
-    ----------
-    mixing
-        (V, 3, 3), applied to the colours of each picture: training's.
-    """
+    """Put the pictures of these rows on the device and look at them."""
     images = torch.from_numpy(np.ascontiguousarray(views.images_srgb[rows])).to(device).float().div(255)
-    if mixing is not None:
-        images = images @ mixing.to(device).transpose(1, 2)[:, None]
     colours = images.permute(0, 3, 1, 2)  # channels last in memory, which convolutions like
     projection = views.K[rows] @ views.cam_from_world[rows, :3]
     depth = None

@@ -11,6 +11,12 @@ import torch
 from torch import Tensor
 
 from walkaround.errors import UsageError
+from walkaround.radiance.changes import (
+    lit_from_one_side,
+    recoloured,
+    turned_before_a_room,
+    with_holes,
+)
 from walkaround.radiance.network import RadianceNetwork
 from walkaround.radiance.render import guided, look
 from walkaround.radiance.sampling import (
@@ -22,7 +28,7 @@ from walkaround.radiance.sampling import (
     rays_of,
 )
 from walkaround.radiance.views import ViewSet, nearest_views
-from walkaround.types import FloatArray, IntArray
+from walkaround.types import IntArray
 
 _COARSE_SHARE = 0.3
 _WARM_UP = 0.03
@@ -38,7 +44,7 @@ class TrainingOptions:
     """Fewest pictures that a view is rendered from; drawn for each step."""
     max_sources: int = 8
     """Most of them."""
-    pool: float = 2.0
+    pool: float = 2.5
     """They are drawn from so many times as many of the nearest ones: other distances between cameras."""
     coarse: int = 32
     """Samples of the coarse look."""
@@ -55,6 +61,8 @@ class TrainingOptions:
     light: float = 0.5
     """Brightness changes with the direction of view by up to so much, as an exponent: as where an object
     turns before standing lights, or a camera sets its exposure. Teaches to believe the nearer pictures."""
+    turntable: float = 0.4
+    """Share of the steps that show an object as if it turned before a standing room (needs depth maps)."""
 
     def check(self) -> None:
         """Raise :class:`UsageError` when a value makes no sense."""
@@ -66,6 +74,7 @@ class TrainingOptions:
             (self.rate > 0, "rate", "above 0"),
             (self.depth_weight >= 0, "depth_weight", "0 or more"),
             (0 <= self.light <= 2, "light", "0 to 2"),
+            (0 <= self.turntable <= 1, "turntable", "0 to 1"),
             (0 <= self.depth_guided <= 1, "depth_guided", "0 to 1"),
         )
         for passed, name, wanted in tests:
@@ -78,32 +87,34 @@ class TrainingOptions:
 class Batch:
     """One picture to render in part, and what from."""
 
-    views: ViewSet
-    number: int
-    """Of the picture."""
-    rows: IntArray
-    """Of the pictures it is rendered from."""
+    truth: ViewSet
+    """The picture alone."""
+    sources: ViewSet
+    """The pictures that it is rendered from."""
     pixels: IntArray  #: (R, 2) column and row
-    mixing: FloatArray  #: (1 + sources, 3, 3) applied to the colours, of the picture itself first
     use_depth: bool
 
 
 def draw_batch(scenes: Sequence[ViewSet], options: TrainingOptions, rng: np.random.Generator) -> Batch:
-    """Draw a scene, one of its pictures, others near it, and pixels."""
+    """Draw a scene, one of its pictures, others near it, and pixels; change what they look like."""
     views = scenes[int(rng.integers(len(scenes)))]
     number = int(rng.integers(len(views)))
     count = int(rng.integers(options.min_sources, options.max_sources + 1))
     near = nearest_views(views, views.target(number), len(views))
     near = near[near != number][: math.ceil(count * rng.uniform(1, options.pool))]
     rows = np.sort(rng.permutation(near)[:count])
-    height, width = views.images_srgb.shape[1:3]
-    pixels = np.stack([rng.integers(width, size=options.rays), rng.integers(height, size=options.rays)], 1)
+    shown = views.part(np.append(number, rows))
+    if options.recolour:
+        shown = recoloured(shown, rng)
+    if views.depth is not None and rng.uniform() < options.turntable:
+        shown = turned_before_a_room(shown, rng)
+    else:
+        shown = lit_from_one_side(shown, options.light, rng)
+    sources = shown.part(np.arange(1, len(shown)))
     return Batch(
-        views=views,
-        number=number,
-        rows=rows,
-        pixels=pixels,
-        mixing=_mixing(views, np.append(number, rows), options, rng),
+        truth=shown.part(np.arange(1)),
+        sources=with_holes(sources, rng),
+        pixels=_draw_pixels(views, number, options.rays, rng),
         use_depth=bool(rng.uniform() < options.depth_guided),
     )
 
@@ -113,29 +124,25 @@ def batch_loss(
 ) -> tuple[Tensor, float]:
     """Return the loss of a batch and the PSNR of its pixels in dB."""
     device = next(network.parameters()).device
-    sources = make_sources(
-        batch.views,
-        batch.rows,
-        network.pictures,
-        str(device),
-        mixing=torch.from_numpy(batch.mixing[1:]).float(),
-    )
+    sources = make_sources(batch.sources, np.arange(len(batch.sources)), network.pictures, str(device))
     pixels = torch.from_numpy(batch.pixels).to(device)
-    rays = rays_of(batch.views.target(batch.number), pixels + 0.5)
+    rays = rays_of(batch.truth.target(0), pixels + 0.5)
 
     def jitter(count: int) -> Tensor:
         return torch.from_numpy(rng.uniform(size=(len(pixels), count)).astype(np.float32)).to(device)
 
+    parts = options.coarse if batch.use_depth else 0
     places = even_places(len(pixels), options.coarse, device, jitter(options.coarse))
-    coarse = look(network, sources, rays, places)
+    coarse = look(network, sources, rays, places, depth_parts=parts)
     weights = coarse.weights.detach()
     if batch.use_depth:
         weights = guided(weights, depth_weights(sources, rays, places))
-    fine = look(network, sources, rays, drawn_places(weights, options.fine, jitter(options.fine)))
+    places = drawn_places(weights, options.fine, jitter(options.fine))
+    fine = look(network, sources, rays, places, depth_parts=parts)
     truth = _truth(batch, device)
     errors = [((found.colour - truth) ** 2).mean() for found in (coarse, fine)]
     loss = _COARSE_SHARE * errors[0] + errors[1]
-    if options.depth_weight and batch.views.depth is not None:
+    if options.depth_weight and batch.truth.depth is not None:
         loss = loss + options.depth_weight * sum(
             share * _depth_error(found.inverse_depth, batch, rays)
             for share, found in ((_COARSE_SHARE, coarse), (1.0, fine))
@@ -151,29 +158,30 @@ def rate_share(number: int, steps: int) -> float:
     return 0.02 + 0.49 * (1 + math.cos(math.pi * (number - warm) / max(1, steps - warm)))
 
 
-def _mixing(views: ViewSet, rows: IntArray, options: TrainingOptions, rng: np.random.Generator) -> FloatArray:
-    """Draw how the colours of pictures change, (N, 3, 3): the scene's paint, and light from one side."""
-    paint = np.eye(3)
-    if options.recolour:
-        paint = paint[rng.permutation(3)] * rng.uniform(0.7, 1.0, (3, 1))
-    away = views.centres[rows] - views.middle
-    away /= np.linalg.norm(away, axis=1, keepdims=True)
-    side = rng.normal(size=3)
-    bright = away @ side / np.linalg.norm(side) * rng.uniform(0, options.light)
-    # no brighter than the picture was: nothing is clipped
-    return np.exp(bright - bright.max())[:, None, None] * paint
+def _draw_pixels(views: ViewSet, number: int, count: int, rng: np.random.Generator) -> IntArray:
+    """Draw (count, 2) pixels of a picture; half of them around what its depth map knows."""
+    height, width = views.images_srgb.shape[1:3]
+    first, last = np.zeros(2), np.array([width, height], dtype=float)
+    share = rng.uniform(size=(count, 2))
+    pixels = first + share * (last - first)
+    known = np.zeros((0, 2)) if views.depth is None else np.argwhere(views.depth[number] > 0)[:, ::-1]
+    if len(known):
+        margin = 0.05 * last
+        low, high = np.maximum(first, known.min(0) - margin), np.minimum(last, known.max(0) + 1 + margin)
+        pixels[::2] = (low + share * (high - low))[::2]
+    return np.minimum(pixels.astype(np.int64), (width - 1, height - 1))
 
 
 def _truth(batch: Batch, device: torch.device) -> Tensor:
-    colours = batch.views.images_srgb[batch.number][batch.pixels[:, 1], batch.pixels[:, 0]] / 255.0
-    return torch.from_numpy(colours @ batch.mixing[0].T).float().to(device)
+    colours = batch.truth.images_srgb[0][batch.pixels[:, 1], batch.pixels[:, 0]] / 255.0
+    return torch.from_numpy(colours).float().to(device)
 
 
 def _depth_error(inverse_depth: Tensor, batch: Batch, rays: Rays) -> Tensor:
     """Return the mean error in inverse depth, as a share of the range, where the picture has depth."""
-    if batch.views.depth is None:
+    if batch.truth.depth is None:
         return inverse_depth.new_zeros(())
-    found = batch.views.depth[batch.number][batch.pixels[:, 1], batch.pixels[:, 0]]
+    found = batch.truth.depth[0][batch.pixels[:, 1], batch.pixels[:, 0]]
     depth = torch.from_numpy(found).to(inverse_depth.device)
     off = (inverse_depth - 1 / depth.clamp(min=1e-3)).abs() / (
         1 / rays.depth_range[1] - 1 / rays.depth_range[2]
