@@ -18,8 +18,9 @@ from walkaround.types import no_progress
 torch = pytest.importorskip("torch")
 
 TINY = RadianceRecipe(
-    few=1, many=2, target_objects=1, views=9, size_px=32, test_views=1, pretrain_steps=2, tune_steps=2,
-    rays=16, coarse=4, fine=4, orbit_frames=2, seeds=(0,), threads=1, device="cpu", checkpoint_every=1,
+    few=1, many=2, target_objects=1, test_objects=1, views=9, size_px=32, test_views=1,
+    pretrain_steps=2, tune_steps=2, rays=16, coarse=4, fine=4, orbit_frames=2, seeds=(0,), threads=1,
+    device="cpu", checkpoint_every=1,
 )  # fmt: skip
 
 

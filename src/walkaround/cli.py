@@ -38,6 +38,7 @@ _COMMANDS = {
     "view": "look at a sequence or a dataset in the browser, accept and reject",
     "render": "render new views of a sequence: a film around the object",
     "rerender": "score a sequence by rendering its pictures from each other",
+    "splat": "fit Gaussian splats to a sequence and write them as PLY",
     "hdr": "turn a video of alternating exposures into frames of radiance",
     "hdr-eval": "measure methods of HDR video against the truth",
     "hdr-train": "train the network that merges alternating exposures",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from walkaround.dataset.readers import Scene
     from walkaround.pipeline import BuildProgress
     from walkaround.radiance.network import RadianceNetwork
-    from walkaround.radiance.views import ViewSet
+    from walkaround.radiance.views import TargetView, ViewSet
 
 _PICTURES, _VIDEO = (".png", ".jpg", ".jpeg"), ".mp4"
 
@@ -197,15 +197,10 @@ def _one_view(
 def _film(
     command: RenderCommand, network: RadianceNetwork, views: ViewSet, scene: Scene, report: BuildProgress
 ) -> None:
-    import numpy as np
-
     from walkaround.io.video_write import write_mp4
-    from walkaround.radiance.path import camera_path
     from walkaround.radiance.render import render_view
 
-    # worlds that are ours have z up
-    up = None if scene.record is None else np.array([0.0, 0.0, 1.0])
-    targets = camera_path(views, command.path, command.frames, up=up)
+    targets = film_path(views, scene, command.path, command.frames)
     if command.out.suffix.lower() != _VIDEO:
         picture = render_view(
             network, views, targets[0], options=command.sampling, progress=lambda s: report("render", s)
@@ -220,6 +215,17 @@ def _film(
         for number, target in enumerate(targets)
     )  # fmt: skip
     write_mp4(command.out, images, frame_rate=command.frame_rate)
+
+
+def film_path(views: ViewSet, scene: Scene, path: str, frames: int) -> tuple[TargetView, ...]:
+    """Return the cameras of a film of a scene."""
+    import numpy as np
+
+    from walkaround.radiance.path import camera_path
+
+    # worlds that are ours have z up
+    up = None if scene.record is None else np.array([0.0, 0.0, 1.0])
+    return camera_path(views, path, frames, up=up)
 
 
 def write_picture(path: Path, image_srgb: object) -> None:

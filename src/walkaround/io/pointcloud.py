@@ -67,6 +67,17 @@ def read_ply(path: Path) -> PointCloud:
     FormatError
         The file is missing, cut off, or no PLY of points.
     """
+    return _to_cloud(read_ply_table(path), path)
+
+
+def read_ply_table(path: Path) -> NDArray[Any]:
+    """Read the vertices of a PLY file with all their fields, as a structured array.
+
+    Raises
+    ------
+    FormatError
+        The file is missing, cut off, or no PLY.
+    """
     head, body = _split_ply(path)
     lines = head.splitlines()
     kind = next((line.split()[1:2] for line in lines[1:] if line.split()[:1] == ["format"]), [])
@@ -89,7 +100,7 @@ def read_ply(path: Path) -> PointCloud:
     if count < 0:
         raise FormatError(f"{path} has no x, y, z for its points.")
     parse = from_words if kind[0] == "ascii" else from_records
-    return _to_cloud(parse(body, table_type(fields, path), count, path), path)
+    return parse(body, table_type(fields, path), count, path)
 
 
 def read_pcd(path: Path) -> PointCloud:

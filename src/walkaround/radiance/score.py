@@ -41,12 +41,16 @@ def render_held_out(
     rendered = render_view(
         network, views.without(number), views.target(number), options=options, progress=progress
     )
-    truth = views.images_srgb[number]
-    shown, wanted = rendered.image_srgb / 255.0, truth / 255.0
+    return compared(views.names[number], rendered.image_srgb, views.images_srgb[number])
+
+
+def compared(name: str, image_srgb: ByteArray, truth_srgb: ByteArray) -> HeldOut:
+    """Return a picture with what it is measured by."""
+    shown, wanted = image_srgb / 255.0, truth_srgb / 255.0
     return HeldOut(
-        name=views.names[number],
-        image_srgb=rendered.image_srgb,
-        truth_srgb=truth,
+        name=name,
+        image_srgb=image_srgb,
+        truth_srgb=truth_srgb,
         psnr_db=psnr(shown, wanted, 1.0),
         ssim=ssim(shown, wanted, 1.0),
     )

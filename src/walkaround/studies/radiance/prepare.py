@@ -121,13 +121,19 @@ def _target(recipe: RadianceRecipe, folder: Path, progress: Progress) -> tuple[l
         keys = [key for key in keys if key.rpartition("/")[0] in _target_labels()]
     order = rng_of(0, "target").permutation(len(keys))
     keys = [keys[number] for number in order]
-    tests = set(keys[1::2])
+    tests = set(_tests(recipe, keys))
     path = dataset.root / "splits" / "test.json"
     if recipe.target_data is not None and path.is_file():
         tests = set(json.loads(path.read_text(encoding="utf-8")))
-    parts = [[key for key in keys if (key in tests) == wanted] for wanted in (False, True)]
-    train, test = ([dataset[key] for key in part[: recipe.target_objects]] for part in parts)
+    train = [dataset[key] for key in keys if key not in tests][: recipe.target_objects]
+    test = [dataset[key] for key in keys if key in tests][: recipe.test_objects]
     return train, test
+
+
+def _tests(recipe: RadianceRecipe, keys: list[str]) -> list[str]:
+    """Return the test objects of a target set without splits: as large a share of it as is asked for."""
+    share = recipe.test_objects / (recipe.test_objects + recipe.target_objects)
+    return keys[len(keys) - max(1, round(share * len(keys))) :] if len(keys) > 1 else []
 
 
 def _target_labels() -> tuple[str, ...]:
@@ -142,7 +148,8 @@ def _miniature(recipe: RadianceRecipe, folder: Path, progress: Progress) -> Path
     from walkaround.simulating import simulate_dataset
 
     instances = max(
-        -(-recipe.many // (MAX_CLASSES - _TARGET_CLASSES)), -(-2 * recipe.target_objects // _TARGET_CLASSES)
+        -(-recipe.many // (MAX_CLASSES - _TARGET_CLASSES)),
+        -(-(recipe.target_objects + recipe.test_objects) // _TARGET_CLASSES),
     )
     options = SimulateDatasetOptions(
         classes=MAX_CLASSES, instances=instances, views=recipe.views, size=recipe.size_px, clutter=0.3

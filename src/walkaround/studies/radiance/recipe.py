@@ -20,23 +20,25 @@ class RadianceRecipe(Recipe):
     pretrain_data: Path | None = None
     """Dataset to pretrain on, any that the readers open; None renders a miniature."""
     target_data: Path | None = None
-    """Dataset of the target set; its splits tell training and test, else every other object is a test. None
-    renders a miniature of other classes than those of the pretraining."""
+    """Dataset of the target set; its splits tell training and test, else a share of its objects is tested.
+    None renders a miniature of other classes than those of the pretraining."""
     captures: tuple[Path, ...] = ()
     """Sequences (folders) to render as well: their PSNR goes into results.json as psnr_<id>."""
     few: int = 4
     """Objects of the arm pre-few."""
-    many: int = 40
+    many: int = 80
     """Objects of the arm pre-many."""
-    target_objects: int = 5
-    """Objects of the target set to train on, and as many to test; of a dataset, at most."""
-    views: int = 12
+    target_objects: int = 2
+    """Objects of the target set to train on; of a dataset, at most."""
+    test_objects: int = 6
+    """Objects of the target set to test; of a dataset, at most."""
+    views: int = 16
     """Pictures an object; of a dataset, at most, evenly."""
-    size_px: int = 48
+    size_px: int = 64
     """Long side of the pictures."""
     test_views: int = 2
     """Pictures of a test object that are rendered from its others."""
-    pretrain_steps: int = 300
+    pretrain_steps: int = 4000
     """Steps on the pretraining objects."""
     tune_steps: int = 80
     """Steps on the target's training objects: all there is for scratch."""
@@ -59,7 +61,11 @@ class RadianceRecipe(Recipe):
         tests = (
             (1 <= self.few <= self.many, "few", "1 to many"),
             (self.pretrain_data is not None or self.many <= 1000, "many", "1000 or fewer of the miniature"),
-            (self.target_objects >= 1, "target_objects", "1 or more"),
+            (
+                self.target_objects >= 1 and self.test_objects >= 1,
+                "target_objects and test_objects",
+                "1 or more",
+            ),
             (self.views >= max(SOURCES) + 1, "views", f"{max(SOURCES) + 1} or more"),
             (SMALLEST_SIZE <= self.size_px <= 2048 and self.size_px % 2 == 0, "size_px", "even, 32 to 2048"),
             (1 <= self.test_views <= self.views, "test_views", "1 to views"),
@@ -76,8 +82,8 @@ class RadianceRecipe(Recipe):
 
 
 FULL = RadianceRecipe(
-    few=100, many=5000, target_objects=100, views=32, size_px=256, test_views=4, pretrain_steps=200_000,
-    tune_steps=20_000, rays=2048, coarse=64, fine=64, rate=5e-4, tune_rate=2e-4, orbit_frames=60,
-    checkpoint_every=1000,
+    few=100, many=5000, target_objects=100, test_objects=100, views=32, size_px=256, test_views=4,
+    pretrain_steps=200_000, tune_steps=20_000, rays=2048, coarse=64, fine=64, rate=5e-4, tune_rate=2e-4,
+    orbit_frames=60, checkpoint_every=1000,
 )  # fmt: skip
 """For real data and a GPU; nobody has measured it here."""
