@@ -1,11 +1,11 @@
-"""Held-out views of sequences from splats fitted to the other pictures, beside the network of `walkaround render`.
+"""Held-out views from splats fitted to a sequence's other pictures, beside the network of `walkaround render`.
 
     python benchmarks/splat.py SEQUENCE ... [--views 4] [--size 256] [--steps 2000 ...] [--object-only]
         [--degree 1] [--most 30000] [--pictures FOLDER] [--threads 1]
 
-Pictures held out are those of benchmarks/render.py with the same --views: all of them are left out of one fit.
-The network renders each from all others, so also from the other held-out ones. A row a number of steps: PSNR and
-SSIM (means, range), Gaussians, CPU seconds of the fit, milliseconds of CPU a drawn picture.
+Pictures held out are those of benchmarks/render.py with the same --views; all of them are left out of a fit.
+The network renders each from all others, so also from the other held-out ones. A row a number of steps: PSNR
+(mean, range) and SSIM, Gaussians, CPU seconds of the fit, milliseconds of CPU a drawn picture.
 With --object-only, truth and pictures are black outside the masks (the network is not run).
 """
 
