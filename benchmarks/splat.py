@@ -1,4 +1,4 @@
-"""Held-out views from splats fitted to a sequence's other pictures, beside the network of `walkaround render`.
+"""Held-out views from splats fitted to the other pictures, beside the network of `walkaround render`.
 
     python benchmarks/splat.py SEQUENCE ... [--views 4] [--size 256] [--steps 2000 ...] [--object-only]
         [--degree 1] [--most 30000] [--pictures FOLDER] [--threads 1]
