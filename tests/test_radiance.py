@@ -171,6 +171,25 @@ def test_depth_maps_show_where_rays_stop(plane: ViewSet) -> None:
     assert torch.allclose(joined.sum(dim=1), torch.ones(len(joined)), atol=1e-4)
 
 
+def test_no_depth_map_puts_anything_before_the_scene(plane: ViewSet) -> None:
+    assert plane.depth is not None
+    rays = all_rays(plane, 2)
+    near, begin = rays.depth_range[:2]
+    shown = []
+    for depth in (0.5 * (near + begin), 1.3 * begin):
+        # pictures that see a wall right before the camera of view 2, wrongly, or one within the scene
+        wall = dataclasses.replace(plane, depth=np.full_like(plane.depth, depth))
+        with torch.no_grad():
+            sources = sampling.make_sources(wall, np.array([2]), networks.FeatureNetwork(4), "cpu")
+            places = sampling.even_places(len(rays.step), 48, "cpu")
+            weights = sampling.depth_weights(sources, rays, places)
+            stops, trust = sampling.depth_stops(sources, rays, places, 48)
+        before = places[0] < 0.12
+        assert not weights[:, before].any() and not (stops * trust)[:, before].any()
+        shown.append(bool(weights.any()) and bool((stops * trust).any()))
+    assert shown == [False, True]
+
+
 def test_fine_samples_go_where_the_weight_is() -> None:
     weights = torch.zeros(2, 10)
     weights[0, 3], weights[1, 8] = 1.0, 1.0

@@ -150,7 +150,7 @@ def depth_weights(sources: Sources, rays: Rays, places: Tensor) -> Tensor:
     before, known = _before_surface(sources, rays.points(places).reshape(-1, 3))
     apart = -torch.diff(1 / rays.depths(places), dim=1)
     step = 0.75 * torch.cat([apart, apart[:, -1:]], dim=1).reshape(-1)
-    agree = ((before.abs() < step) & known).sum(dim=0).to(places.dtype)
+    agree = ((before.abs() < step) & known & _in_scene(places)).sum(dim=0).to(places.dtype)
     past = ((before > step) & known).sum(dim=0).to(places.dtype)
     return composited((agree / (agree + past + 0.5)).view(places.shape))
 
@@ -172,10 +172,19 @@ def depth_stops(sources: Sources, rays: Rays, places: Tensor, parts: int) -> tup
     before, known = _before_surface(sources, rays.points(places).reshape(-1, 3))
     step = (1 / rays.depth_range[1] - 1 / rays.depth_range[2]) / (parts * (_KNOTS[2] - _KNOTS[1]))
     past = ((before > _SLACK * step) & known).sum(dim=0).to(places.dtype)
-    behind = ((before <= _SLACK * step) & (before > -2 * step) & known).sum(dim=0).to(places.dtype)
+    behind = (before <= _SLACK * step) & (before > -2 * step) & known & _in_scene(places)
+    behind = behind.sum(dim=0).to(places.dtype)
     count = past + behind
     stops, trust = behind / count.clamp(min=1), 1 - 0.1**count
     return stops.view(places.shape), trust.view(places.shape)
+
+
+def _in_scene(places: Tensor) -> Tensor:
+    """Return which samples do not lie before the scene, (N,): no depth map is believed to see anything there.
+
+    A room that stands while an object turns looks, to stereo, like things right before the cameras.
+    """
+    return places.reshape(-1) >= _KNOTS[1]
 
 
 def composited(stopped: Tensor, *, last: bool = False) -> Tensor:

@@ -38,7 +38,7 @@ class RadianceRecipe(Recipe):
     """Long side of the pictures."""
     test_views: int = 2
     """Pictures of a test object that are rendered from its others."""
-    pretrain_steps: int = 4000
+    pretrain_steps: int = 5000
     """Steps on the pretraining objects."""
     tune_steps: int = 80
     """Steps on the target's training objects: all there is for scratch."""
@@ -50,7 +50,7 @@ class RadianceRecipe(Recipe):
     """Samples of the fine look."""
     rate: float = 3e-3
     """Highest learning rate (Adam; warm-up, cosine)."""
-    tune_rate: float = 1e-3
+    tune_rate: float = 2e-4
     """The same for fine-tuning of what was pretrained."""
     orbit_frames: int = 12
     """Frames of the film around a test object, of the first seed of pre-many; 0: no film."""

@@ -15,6 +15,7 @@ from walkaround.studies.radiance.recipe import SOURCES, RadianceRecipe
 
 UNTUNED, TUNED = "untuned.pt", "tuned.pt"
 _GRADIENT_LIMIT = 1.0
+_POOL = 1.5
 
 
 def train_arm(recipe: RadianceRecipe, job: Job) -> None:
@@ -50,7 +51,7 @@ def _fit(
 ) -> None:
     options = TrainingOptions(
         rays=recipe.rays, min_sources=min(SOURCES), max_sources=max(SOURCES), coarse=recipe.coarse,
-        fine=recipe.fine, rate=rate, depth_weight=0.0, depth_guided=0.0,
+        fine=recipe.fine, rate=rate, depth_weight=0.0, depth_guided=0.0, light=0.0, pool=_POOL,
     )  # fmt: skip
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
 
