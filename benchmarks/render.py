@@ -1,6 +1,6 @@
 """How near held-out views of sequences are to the truth when `walkaround render` makes them from the others.
 
-    python benchmarks/render.py SEQUENCE ... [--views 8] [--size 256] [--sources 8] [--no-depth]
+    python benchmarks/render.py SEQUENCE ... [--views 8] [--size 256] [--sources 4] [--no-depth]
         [--disturb-deg 0 0.5 2] [--weights FILE] [--lpips FILE] [--pictures FOLDER] [--threads 1]
 
 A row a held-out view and the mean: PSNR, SSIM, LPIPS, CPU seconds. --disturb-deg turns each camera about a
@@ -35,7 +35,7 @@ Metric = Callable[[HeldOut], float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("sequences", type=Path, nargs="+")
-    for name, value in (("views", 8), ("size", 256), ("sources", 8), ("threads", 1)):
+    for name, value in (("views", 8), ("size", 256), ("sources", 4), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--disturb-deg", type=float, nargs="+", default=[0.0])
     parser.add_argument("--no-depth", action="store_true")

@@ -1,8 +1,8 @@
 """Train the network of `walkaround render` on a dataset; a run that was cut off goes on.
 
-    walkaround simulate-dataset OBJECTS --classes 26 --instances 4 --views 24 --size 128 --clutter 0.4 \
-        --jitter-deg 10 --elevation-deg 8 60 --seed 11
-    python benchmarks/train_radiance.py OBJECTS --out RUN [--steps 10000] [--rays 384] [--threads 1]
+    walkaround simulate-dataset OBJECTS --classes 26 --instances 8 --views 24 --size 192 --clutter 0.5 \
+        --jitter-deg 12 --elevation-deg 5 70 --seed 23
+    python benchmarks/train_radiance.py OBJECTS --out RUN [--steps 16000] [--rays 384] [--threads 1]
 
 trains on the objects that the dataset's splits do not keep for the test and leaves RUN/radiance.safetensors.
 Any dataset that the readers open will do; without splits, all of its objects are trained on.
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    for name, value in (("steps", 10_000), ("rays", 384), ("size", 128), ("threads", 1), ("seed", 0)):
+    for name, value in (("steps", 16_000), ("rays", 384), ("size", 192), ("threads", 1), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()

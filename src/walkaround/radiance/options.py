@@ -36,7 +36,7 @@ class NetworkOptions:
 class SamplingOptions:
     """Where a ray is looked at, and from which pictures."""
 
-    sources: int = 8
+    sources: int = 4
     """Pictures that a new view is made of: the nearest ones."""
     coarse: int = 40
     """Samples of the first look along a ray, even in inverse depth."""
