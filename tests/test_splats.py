@@ -10,7 +10,7 @@ import pytest
 
 from tests.test_radiance import SIZE, plane_views
 from walkaround.cli import main
-from walkaround.errors import FormatError, UsageError
+from walkaround.errors import FormatError, InputError, UsageError
 from walkaround.io.pointcloud import read_ply, read_ply_table
 from walkaround.io.video import probe_video
 from walkaround.radiance.views import TargetView, ViewSet
@@ -201,6 +201,20 @@ def test_the_object_alone_leaves_the_rest_empty(plane: ViewSet) -> None:
     with torch.no_grad():
         passed = splats.draw(found, plane.target(2)).passed.numpy()
     assert passed[~kept[2]].mean() > 0.9 and passed[kept[2]].mean() < 0.15
+
+
+def test_the_first_are_never_too_many(plane: ViewSet) -> None:
+    points = np.random.default_rng(0).normal(size=(5000, 3)) * 0.2
+    for most in (100, 1000):
+        for views in (plane, dataclasses.replace(plane, depth=None)):
+            found = first_gaussians(views, points, None, most=most, degree=0, rng=np.random.default_rng(0))
+            assert most / 10 < len(found) <= 0.95 * most
+    bare = dataclasses.replace(plane, depth=None)
+    alone = first_gaussians(bare, points[:0], None, most=500, degree=0, rng=np.random.default_rng(0))
+    assert 100 < len(alone) <= 500, "anywhere around the middle"
+    nothing = np.zeros(plane.images_srgb.shape[:3], bool)
+    with pytest.raises(InputError, match="nothing to begin with"):
+        first_gaussians(bare, points, nothing, most=500, degree=0, rng=np.random.default_rng(0))
 
 
 def test_growing_keeps_what_there_was(plane: ViewSet) -> None:

@@ -6,15 +6,17 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from walkaround.errors import InputError
 from walkaround.geometry import transform_points
 from walkaround.radiance.views import ViewSet
 from walkaround.splats.gaussians import SH_DC, Gaussians
 from walkaround.types import BoolArray, FloatArray, IntArray
 
-_SURFACE_SHARE, _AROUND_SHARE = 0.6, 0.1
+_SURFACE_SHARE, _SPARSE_SHARE, _AROUND_SHARE = 0.6, 0.2, 0.1
 """Of the most that there may be; the others come where the fit asks for them."""
 _OPACITY_ON_SURFACE, _OPACITY_AROUND = 0.7, 0.3
 _NEIGHBOURS = 3
+_CANDIDATES = 50_000
 _LARGEST = 0.05
 """Of the cameras' distance: no Gaussian on a surface begins larger."""
 
@@ -36,14 +38,27 @@ def first_gaussians(
         (P, 3), the sparse points.
     masks
         (V, H, W) of the object, to begin with it alone; None: with all, and a shell as far as rays reach.
+    most
+        They are fewer: there is to be room for more.
+
+    Raises
+    ------
+    InputError
+        There is no depth, no sparse point, and no place that the pictures (or masks) share.
     """
     distance = float(np.median(np.linalg.norm(views.centres - views.middle, axis=1)))
     surface, colours = _from_depth(views, masks, round(_SURFACE_SHARE * most), rng)
-    sparse, sparse_colours = _seen(views, points_in_world, masks)
+    chosen = rng.permutation(len(points_in_world))[: round(_SPARSE_SHARE * most)]
+    sparse, sparse_colours = _seen(views, points_in_world[chosen], masks)
     surface, colours = np.concatenate([surface, sparse]), np.concatenate([colours, sparse_colours])
     if len(surface) < 100:  # no depth, hardly a point: anywhere around the middle
-        surface = views.middle + 0.3 * distance * rng.normal(size=(max(100, most // 10), 3))
-        surface, colours = _seen(views, surface, masks)
+        surface = views.middle + 0.3 * distance * rng.normal(size=(_CANDIDATES, 3))
+        surface, colours = (found[: most // 2] for found in _seen(views, surface, masks))
+        if len(surface) <= _NEIGHBOURS:
+            raise InputError(
+                "There is nothing to begin with: no depth maps, no sparse points, and hardly a place that all"
+                " pictures see. Build the sequence's depth with `walkaround build`."
+            )
     spacing = np.clip(_spacing(surface), 1e-4 * distance, _LARGEST * distance)
     opacity = np.full(len(surface), _OPACITY_ON_SURFACE)
     if masks is None:
@@ -80,7 +95,7 @@ def _from_depth(
         if masks is not None:
             usable &= masks[number]
         row, column = np.nonzero(usable)
-        chosen = rng.permutation(len(row))[: -(-count // len(views))]
+        chosen = rng.permutation(len(row))[: _portion(count, len(views), number)]
         points.append(
             _lifted(
                 views, number, row[chosen], column[chosen], views.depth[number][row[chosen], column[chosen]]
@@ -95,12 +110,11 @@ def _around(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Put pixels without depth at the end of the scene: points, colours and distances to the next."""
     height, width = views.images_srgb.shape[1:3]
-    each = -(-count // len(views))
     points, colours, spacing = [], [], []
     for number in range(len(views)):
         open_ = np.ones((height, width), bool) if views.depth is None else views.depth[number] <= 0
         row, column = np.nonzero(open_)
-        chosen = rng.permutation(len(row))[:each]
+        chosen = rng.permutation(len(row))[: _portion(count, len(views), number)]
         end, far = views.depth_range[number, 2:]
         depth = 1 / rng.uniform(1 / far, 1 / (1.2 * end), len(chosen))
         points.append(_lifted(views, number, row[chosen], column[chosen], depth))
@@ -108,6 +122,11 @@ def _around(
         apart_px = np.sqrt(len(row) / max(1, len(chosen)))
         spacing.append(0.5 * apart_px * depth / views.K[number, 0, 0])
     return np.concatenate(points), np.concatenate(colours), np.concatenate(spacing)
+
+
+def _portion(count: int, parts: int, number: int) -> int:
+    """Return how many of ``count`` fall to one of several equal parts."""
+    return count * (number + 1) // parts - count * number // parts
 
 
 def _lifted(views: ViewSet, number: int, row: IntArray, column: IntArray, depth: FloatArray) -> FloatArray:
