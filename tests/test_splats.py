@@ -294,6 +294,7 @@ def test_the_command_fits_a_sequence(toys: Path, tmp_path: Path, capsys: pytest.
     [
         (["--out", "a.obj"], "must end in .ply"),
         (["--out", "a.ply", "--film", "a.gif"], "must end in .mp4"),
+        (["--out", "a.ply", "--hold-out", "0", "--pictures", "look"], "--hold-out 0 leaves none"),
         (["--out", "a.ply", "--hold-out", "1"], "--hold-out is 1"),
         (["--out", "a.ply", "--steps", "0"], "steps is 0"),
         (["--out", "a.ply", "--degree", "4"], "degree is 4"),
@@ -305,3 +306,21 @@ def test_the_command_says_what_is_wrong(
 ) -> None:
     assert main(["splat", str(toys / "mug" / "mug-0000"), *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_is_said_before_the_fit(
+    toys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.ply").mkdir()
+    sequence, good = str(toys / "mug" / "mug-0000"), ["--out", str(tmp_path / "a.ply")]
+    many = ["--steps", "1000000"]  # would take hours
+    for arguments in (
+        ["--out", str(tmp_path / "folder.ply")],
+        ["--out", str(tmp_path / "file" / "a.ply")],
+        [*good, "--film", str(tmp_path / "file" / "a.mp4")],
+        [*good, "--pictures", str(tmp_path / "file")],
+    ):
+        assert main(["splat", sequence, *arguments, *many]) == 2
+        assert "cannot be written" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.ply"]

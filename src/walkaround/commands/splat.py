@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +12,11 @@ import tyro
 from walkaround.commands.console import EXIT_ACCEPTED, parse, progress, say, set_up_logging
 from walkaround.commands.render import need_torch, open_sequence, read_views, write_picture
 from walkaround.errors import InputError, UsageError
+from walkaround.io.atomic import check_writable
 from walkaround.splats.options import SplatOptions
 from walkaround.threads import keep_freed_memory, library_threads, usable_cores
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from walkaround.dataset.readers import Scene
@@ -56,6 +60,9 @@ def run(arguments: list[str]) -> int:
     _check(command)
     scene = open_sequence(command.sequence)
     need_torch()
+    for path in (command.out, command.film, command.pictures and command.pictures / "picture.png"):
+        if path is not None:
+            check_writable(path)
     import torch
 
     keep_freed_memory()
@@ -89,14 +96,21 @@ def _check(command: SplatCommand) -> None:
         raise UsageError(f"--film {command.film} must end in .mp4.")
     if command.hold_out < 0 or command.hold_out == 1:
         raise UsageError(f"--hold-out is {command.hold_out}; give 0 (none), or 2 or more.")
+    if command.pictures is not None and not command.hold_out:
+        raise UsageError("--pictures shows the held-out pictures; --hold-out 0 leaves none.")
     if command.threads < 0:
         raise UsageError(f"--threads is {command.threads}; give 0 (all cores) or more.")
 
 
 def _held_out(count: int, every: int) -> list[int]:
-    """Return the pictures that are not fitted to; none when too few would be left."""
-    held = list(range(every // 2, count, every)) if every else []
-    return held if count - len(held) >= 3 else []
+    """Return the pictures that are not fitted to; none, with a warning, when too few would be left."""
+    from walkaround.radiance.views import MIN_VIEWS
+
+    held = list(range(min(every, count) // 2, count, every)) if every else []
+    if count - len(held) >= MIN_VIEWS:
+        return held
+    logger.warning("%d pictures are too few to hold any out: all are fitted to.", count)
+    return []
 
 
 def _masks(scene: Scene, views: ViewSet) -> BoolArray:
