@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor
@@ -10,8 +11,8 @@ from torch import Tensor
 from walkaround.splats.gaussians import Drawn, Gaussians, rotation_matrices
 
 _LEAST_OPACITY = 0.01
-_GROWTH = 0.08
-"""Of the Gaussians there are: as many are split or doubled at a time."""
+_FASTEST = 0.5
+"""Of the Gaussians there are: no more are split or doubled at a time."""
 _SPLIT_SIZE = 1.6
 """A Gaussian that is split becomes two, each so many times smaller."""
 
@@ -43,12 +44,14 @@ def pruned(gaussians: Gaussians) -> Tensor:
 
 
 def grown(
-    gaussians: Gaussians, demand: Tensor, most: int, small: float, generator: torch.Generator
+    gaussians: Gaussians, demand: Tensor, count: int, small: float, generator: torch.Generator
 ) -> tuple[Gaussians, Tensor]:
     """Split large and double small Gaussians that are pulled most.
 
     Parameters
     ----------
+    count
+        How many; fewer where few are pulled at all, half of those that there are at most.
     small
         Length in the world up to which one is doubled and not split.
 
@@ -57,10 +60,10 @@ def grown(
     gaussians, origin
         The origin (N,) is the number of each one before; -1 for new ones.
     """
-    count = min(most - len(gaussians), max(1, round(_GROWTH * len(gaussians))))
+    count = min(count, math.ceil(_FASTEST * len(gaussians)), int((demand > 0).sum()))
     if count <= 0:
         return gaussians, torch.arange(len(gaussians))
-    chosen = torch.topk(demand, min(count, int((demand > 0).sum()))).indices
+    chosen = torch.topk(demand, count).indices
     size = torch.exp(gaussians.log_scales[chosen]).amax(dim=1)
     large = size > small
     parts = {name: part.clone() for name, part in gaussians.parts().items()}

@@ -77,7 +77,9 @@ def fit_splats(
         demand.add(drawn, picture.target.size_hw)
         adam.step({**_RATES, "means": _RATES["means"] * distance * 0.01**share})
         if (step + 1) % _GROW_EVERY == 0 and _GROWING[0] <= share < _GROWING[1]:
-            more, origin = grown(adam.plain(), demand.mean(), options.most, _SMALL * distance, chance)
+            rounds_left = 1 + int((_GROWING[1] * options.steps - step - 1) / _GROW_EVERY)
+            wanted = math.ceil((options.most - len(demand.pull)) / rounds_left)
+            more, origin = grown(adam.plain(), demand.mean(), wanted, _SMALL * distance, chance)
             adam.replace(more, origin)
             kept = pruned(adam.plain())
             adam.replace(adam.plain().at(kept), kept)

@@ -28,7 +28,7 @@ class SplatOptions:
             (self.steps >= 1, "steps", "1 or more"),
             (100 <= self.most <= 5_000_000, "most", "100 to 5,000,000"),
             (0 <= self.degree <= 3, "degree", "0 to 3"),
-            (self.seed >= 0, "seed", "0 or more"),
+            (0 <= self.seed < 2**63, "seed", "0 to 2^63 - 1"),
         )
         for passed, name, wanted in tests:
             if not passed:
