@@ -17,6 +17,7 @@ import pytest
 
 from tests.onnx_files import write_channel_mean
 from walkaround.cli import main
+from walkaround.depth import DepthOptions
 from walkaround.errors import InputError, UsageError
 from walkaround.io.cache import cache_folder
 from walkaround.limits import check_limits
@@ -210,6 +211,21 @@ def test_a_build_with_a_file_that_is_no_model_stops_before_any_work(
     assert "not a readable ONNX model" in capsys.readouterr().err
     build = BuildOptions(masks=MasksOptions(model=model))
     with pytest.raises(UsageError, match="not a readable ONNX model"):
+        build_sequence(source, tmp_path / "root", options=build)
+    assert fake_stages.calls == []
+
+
+def test_a_build_with_a_file_that_is_no_network_stops_before_any_work(
+    tmp_path: Path, fake_stages: ModuleType, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    weights = tmp_path / "junk.safetensors"
+    weights.write_text("no weights")
+    options = ["--out", str(tmp_path / "root"), "--depth.backend", "learned", "--depth.weights", str(weights)]
+    assert main(["build", str(source), *options]) == 2
+    assert "no readable safetensors" in capsys.readouterr().err
+    build = BuildOptions(depth=DepthOptions(backend="learned", weights=tmp_path / "none.safetensors"))
+    with pytest.raises(UsageError, match="must be a file"):
         build_sequence(source, tmp_path / "root", options=build)
     assert fake_stages.calls == []
 

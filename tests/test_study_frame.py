@@ -240,3 +240,22 @@ def test_studies_keep_the_contract(name: str) -> None:
     for claim in study.claims:
         assert claim.metric in metrics and claim.source and claim.paper
         assert {claim.better, claim.than} <= set(study.arms(recipe))
+
+
+def test_a_missing_input_is_said_at_once_and_a_failed_start_may_be_changed(tmp_path: Path) -> None:
+    from walkaround.studies.stereo.recipe import StereoRecipe
+
+    with pytest.raises(UsageError, match=r"--dtu: there is no .*nowhere"):
+        StereoRecipe(dtu=tmp_path / "nowhere").check()
+    with pytest.raises(UsageError, match="--rate is nan"):
+        StereoRecipe(rate=float("nan")).check()
+
+    class Failing(ToyStudy):
+        def prepare(self, recipe: ToyRecipe, folder: Path, progress: object) -> None:
+            raise UsageError("too few objects")
+
+    with pytest.raises(UsageError, match="too few objects"):
+        run_study(Failing(), dataclasses.replace(RECIPE, steps=3), tmp_path)
+    assert run_study(ToyStudy(), RECIPE, tmp_path).rows
+    with pytest.raises(UsageError, match="holds a study made with"):
+        run_study(ToyStudy(), dataclasses.replace(RECIPE, steps=3), tmp_path)

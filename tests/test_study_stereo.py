@@ -350,7 +350,7 @@ def test_shares_grow_and_presets_hold() -> None:
         ({"size_px": 40}, "--size-px is 40"),
         ({"crop": "left"}, "--crop is 'left'"),
         ({"num_sources": 3}, "--num-sources is 3"),
-        ({"data": Path("a"), "dtu": Path("b")}, "both given"),
+        ({"data": Path(), "dtu": Path()}, "both given"),
         ({"steps": 0}, "--steps is 0"),
         ({"segments": 1}, "--segments 1"),
         ({"dtu_light": 7}, "--dtu-light is 7"),

@@ -26,9 +26,10 @@ from walkaround.dataset.schema import (
     instance_id_problem,
 )
 from walkaround.dataset.wipe import Wipe
-from walkaround.errors import InputError, SequenceRejected, UsageError
+from walkaround.errors import SequenceRejected, UsageError
 from walkaround.hdr_stage import alternation, alternation_options, hdr_stage, reference_frames
 from walkaround.limits import check_limits
+from walkaround.open_models import try_models
 from walkaround.quality.rules import RULES_BY_CODE
 from walkaround.restore_stage import check_restore, frames_options, restore_scores
 from walkaround.stage_chain import BuildProgress as BuildProgress
@@ -270,8 +271,7 @@ def sequence_folder(root: Path, record: SequenceRecord) -> Path:
 
 
 def _capture_stage(capture: CaptureInfo, options: BuildOptions, source: Path) -> StageResult:
-    if options.masks.model is not None:
-        _try_model(options.masks.model)
+    try_models(options)
     found = alternation(capture, source, options.hdr)
     return StageResult(
         scores={**capture.scores, **found.scores},
@@ -279,22 +279,6 @@ def _capture_stage(capture: CaptureInfo, options: BuildOptions, source: Path) ->
         warnings=capture.warnings + found.warnings,
         updates={"source": _source_record(capture)},
     )
-
-
-def _try_model(model: Path) -> None:
-    """Open a mask model now: a missing library or a file that is none is better known than after minutes.
-
-    Raises
-    ------
-    UsageError
-        It cannot be used. The capture is not to blame, so a batch stops.
-    """
-    from walkaround.masks.onnx import load_model
-
-    try:
-        load_model(model)
-    except InputError as error:
-        raise UsageError(str(error)) from error
 
 
 def _frames_stage(run: StageChain, scratch: Path, source: Path, capture: CaptureInfo) -> StageResult:

@@ -83,7 +83,8 @@ def run(arguments: list[str]) -> int:
     if compared:
         psnr_db = sum(view.psnr_db for view in compared) / len(compared)
         ssim = sum(view.ssim for view in compared) / len(compared)
-        say(f"{len(compared)} pictures held out: {psnr_db:.2f} dB PSNR, SSIM {ssim:.3f} (means)")
+        around = ", black outside the masks" if masks is not None else ""
+        say(f"{len(compared)} pictures held out{around}: {psnr_db:.2f} dB PSNR, SSIM {ssim:.3f} (means)")
     say(f"written: {command.out}")
     return EXIT_ACCEPTED
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from walkaround.errors import UsageError
@@ -34,6 +36,16 @@ class Recipe:
             raise UsageError(f"--threads is {self.threads}; give 0 (all cores) or more.")
         if self.checkpoint_every < 1:
             raise UsageError(f"--checkpoint-every is {self.checkpoint_every}; give 1 or more.")
+        self._check_inputs()
+
+    def _check_inputs(self) -> None:
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"--{item.name.replace('_', '-')} is {value}; give a number.")
+            for path in value if isinstance(value, tuple) else (value,):
+                if isinstance(path, Path) and not path.exists():
+                    raise UsageError(f"--{item.name.replace('_', '-')}: there is no {path}.")
 
 
 def plain(recipe: Recipe, *, free: bool = True) -> dict[str, Any]:

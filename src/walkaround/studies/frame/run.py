@@ -98,10 +98,10 @@ def _claim_folder(study: Study, recipe: Recipe, out: Path, *, overwrite: bool) -
         ]
         if not differing and not overwrite:
             return
-        if not overwrite:
+        if not overwrite and _holds_files(out):
             said = "; ".join(differing)
             raise UsageError(f"{out} holds a study made with {said}. Choose another folder, or --overwrite.")
-    elif (out / "jobs").exists() or (out / "data").exists():  # not ours, so never removed
+    elif _holds_files(out):  # not ours, so never removed
         raise UsageError(f"{out} holds jobs or data but no {_RECIPE} of a study. Choose another folder.")
     try:
         for name in ("jobs", "data"):
@@ -110,6 +110,11 @@ def _claim_folder(study: Study, recipe: Recipe, out: Path, *, overwrite: bool) -
     except OSError as error:
         raise output_error(out, error) from error
     write_json(path, wanted)
+
+
+def _holds_files(out: Path) -> bool:
+    """Return whether a study got as far as keeping anything: one that failed before may be changed."""
+    return any(path.is_file() for name in ("jobs", "data") for path in (out / name).rglob("*"))
 
 
 def _jobs(study: Study, recipe: Recipe, out: Path, device: str, progress: StudyProgress) -> list[Job]:
