@@ -188,7 +188,7 @@ def test_a_flow_of_whole_images_is_cut_like_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"network": "huge"}, {"flow": "files"}, {"flow_dir": Path("x")}, {"size_px": 50}, {"weight": 0}]
+    "wrong", [{"network": "huge"}, {"flow": "files"}, {"flow_dir": Path()}, {"size_px": 50}, {"weight": 0}]
 )
 def test_recipes_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong)) if "flow" not in wrong else "flow_dir"):
