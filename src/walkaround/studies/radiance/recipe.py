@@ -38,7 +38,7 @@ class RadianceRecipe(Recipe):
     """Long side of the pictures."""
     test_views: int = 2
     """Pictures of a test object that are rendered from its others."""
-    pretrain_steps: int = 6000
+    pretrain_steps: int = 5000
     """Steps on the pretraining objects."""
     tune_steps: int = 80
     """Steps on the target's training objects: all there is for scratch."""

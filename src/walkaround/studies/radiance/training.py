@@ -16,8 +16,6 @@ from walkaround.studies.radiance.recipe import SOURCES, RadianceRecipe
 UNTUNED, TUNED = "untuned.pt", "tuned.pt"
 _GRADIENT_LIMIT = 1.0
 _POOL = 1.5
-_MOST_SOURCES = 6
-"""Pictures a training view is rendered from, at most: a quarter cheaper than the most that are tested."""
 
 
 def train_arm(recipe: RadianceRecipe, job: Job) -> None:
@@ -52,7 +50,7 @@ def _fit(
     recipe: RadianceRecipe, job: Job, network: RadianceNetwork, scenes: list[ViewSet], steps: int, rate: float
 ) -> None:
     options = TrainingOptions(
-        rays=recipe.rays, min_sources=min(SOURCES), max_sources=_MOST_SOURCES, coarse=recipe.coarse,
+        rays=recipe.rays, min_sources=min(SOURCES), max_sources=max(SOURCES), coarse=recipe.coarse,
         fine=recipe.fine, rate=rate, depth_weight=0.0, depth_guided=0.0, light=0.0, pool=_POOL,
     )  # fmt: skip
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
