@@ -109,7 +109,7 @@ def _room(height: int, width: int, rng: np.random.Generator) -> Float32Array:
 
 
 def _blobs(height: int, width: int, missing: float, rng: np.random.Generator) -> BoolArray:
-    """Draw where depth stays: all but a share, in patches of an eighth of the picture."""
+    """Draw where depth stays: all but a share, in patches of about a sixteenth of its sides."""
     field = cv2.resize(
         rng.uniform(size=(16, 16)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
     )

@@ -161,15 +161,14 @@ def rate_share(number: int, steps: int) -> float:
 def _draw_pixels(views: ViewSet, number: int, count: int, rng: np.random.Generator) -> IntArray:
     """Draw (count, 2) pixels of a picture; half of them around what its depth map knows."""
     height, width = views.images_srgb.shape[1:3]
-    first, last = np.zeros(2), np.array([width, height], dtype=float)
-    share = rng.uniform(size=(count, 2))
-    pixels = first + share * (last - first)
+    size, share = np.array([width, height]), rng.uniform(size=(count, 2))
+    pixels = share * size
     known = np.zeros((0, 2)) if views.depth is None else np.argwhere(views.depth[number] > 0)[:, ::-1]
     if len(known):
-        margin = 0.05 * last
-        low, high = np.maximum(first, known.min(0) - margin), np.minimum(last, known.max(0) + 1 + margin)
+        margin = 0.05 * size
+        low, high = np.maximum(0, known.min(0) - margin), np.minimum(size, known.max(0) + 1 + margin)
         pixels[::2] = (low + share * (high - low))[::2]
-    return np.minimum(pixels.astype(np.int64), (width - 1, height - 1))
+    return np.minimum(pixels.astype(np.int64), size - 1)
 
 
 def _truth(batch: Batch, device: torch.device) -> Tensor:

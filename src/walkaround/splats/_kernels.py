@@ -43,6 +43,18 @@ def fill_tiles(boxes, order, columns, filled, entries):  # type: ignore[no-untyp
                 filled[tile] += 1
 
 
+@njit(inline="always")
+def _span(middle, reach, first, end):  # type: ignore[no-untyped-def]
+    """Return the pixels of a tile's side that a splat touches: the first, and the one behind the last."""
+    return max(first, int(middle - reach)), min(end, int(middle + reach) + 1)
+
+
+@njit(inline="always")
+def _dot(a, b):  # type: ignore[no-untyped-def]
+    """Return the product of two colours."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def draw_tiles(first, last, starts, entries, splats, reach, image, passed):  # type: ignore[no-untyped-def]
     """Draw some tiles.
@@ -63,8 +75,8 @@ def draw_tiles(first, last, starts, entries, splats, reach, image, passed):  # t
             x0, y0, a, b, c = splats[g, 0], splats[g, 1], splats[g, 2], splats[g, 3], splats[g, 4]
             red, green, blue, opacity = splats[g, 5], splats[g, 6], splats[g, 7], splats[g, 8]
             limit = math.log(opacity * f(255))
-            x_first, x_end = max(left, int(x0 - reach[g, 0])), min(right, int(x0 + reach[g, 0]) + 1)
-            y_first, y_end = max(top, int(y0 - reach[g, 1])), min(bottom, int(y0 + reach[g, 1]) + 1)
+            x_first, x_end = _span(x0, reach[g, 0], left, right)
+            y_first, y_end = _span(y0, reach[g, 1], top, bottom)
             for y in range(y_first, y_end):
                 dy = f(y) + f(0.5) - y0
                 for x in range(x_first, x_end):
@@ -94,14 +106,10 @@ def trace_tiles(  # type: ignore[no-untyped-def]
     for tile in range(first, last):
         top, left = tile // columns * TILE, tile % columns * TILE
         bottom, right = min(top + TILE, height), min(left + TILE, width)
+        through[:] = f(1)
         for y in range(top, bottom):
             for x in range(left, right):
-                through[y - top, x - left] = f(1)
-                ahead[y - top, x - left] = (
-                    image[y, x, 0] * of_image[y, x, 0]
-                    + image[y, x, 1] * of_image[y, x, 1]
-                    + image[y, x, 2] * of_image[y, x, 2]
-                )
+                ahead[y - top, x - left] = _dot(image[y, x], of_image[y, x])
         for entry in range(starts[tile], starts[tile + 1]):
             g = entries[entry]
             x0, y0, a, b, c = splats[g, 0], splats[g, 1], splats[g, 2], splats[g, 3], splats[g, 4]
@@ -109,8 +117,8 @@ def trace_tiles(  # type: ignore[no-untyped-def]
             limit = math.log(opacity * f(255))
             gx, gy, ga, gb, gc = f(0), f(0), f(0), f(0), f(0)
             gr, gg, gl, go = f(0), f(0), f(0), f(0)
-            x_first, x_end = max(left, int(x0 - reach[g, 0])), min(right, int(x0 + reach[g, 0]) + 1)
-            y_first, y_end = max(top, int(y0 - reach[g, 1])), min(bottom, int(y0 + reach[g, 1]) + 1)
+            x_first, x_end = _span(x0, reach[g, 0], left, right)
+            y_first, y_end = _span(y0, reach[g, 1], top, bottom)
             for y in range(y_first, y_end):
                 dy = f(y) + f(0.5) - y0
                 for x in range(x_first, x_end):
